@@ -1,0 +1,38 @@
+"""Small data sets, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Draw = Callable[..., NDArray[np.uint8]]
+
+
+def draw_image(seed: int, size: tuple[int, int] = (120, 96)) -> NDArray[np.uint8]:
+    """uint8 (H, W) smooth structure, different for each seed."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 10), dtype=np.uint8)).resize(
+        size[::-1], Image.Resampling.BICUBIC
+    )
+    return np.asarray(coarse.filter(ImageFilter.GaussianBlur(1)))
+
+
+def save(image_u8: NDArray[np.uint8], path: Path) -> Path:
+    """Writes an image and returns its path; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image_u8).save(path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Class folders alone, six different images each."""
+    for seed in range(12):
+        folder = "fractured" if seed % 2 else "not fractured"
+        save(draw_image(seed), tmp_path / folder / f"{seed}.png")
+    return tmp_path
