@@ -1,0 +1,59 @@
+# Every target does its own set-up: a fresh machine needs python3 (3.11 to 3.13) and make.
+PYTHON ?= python3
+VENV ?= .venv
+TFLITE_VENV ?= .venv-tflite
+PYTHON311 ?= python3.11
+BIN := $(VENV)/bin
+DEMO ?= demo
+READY := $(VENV)/.ready
+TFLITE_READY := $(TFLITE_VENV)/.ready
+
+.PHONY: setup setup-tflite demo test test-slow parity lint bench lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml edge_runtime/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e edge_runtime -e .
+	@touch $@
+
+# tflite-runtime needs Python 3.11 and numpy below 2: an environment of its own. Where Python 3.11 is absent its tests are skipped, and say so.
+setup-tflite:
+	@if command -v $(PYTHON311) >/dev/null 2>&1; then $(MAKE) --no-print-directory $(TFLITE_READY); \
+	else echo "SKIPPED: tflite-runtime needs $(PYTHON311), which is not on this machine (make PYTHON311=/path/to/python3.11)" >&2; fi
+
+$(TFLITE_READY): requirements-tflite.lock edge_runtime/pyproject.toml
+	$(PYTHON311) -m venv $(TFLITE_VENV)
+	$(TFLITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tflite.lock
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo $(DEMO)
+
+test: setup setup-tflite lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup setup-tflite
+	$(BIN)/python -m pytest -m slow
+
+parity: setup setup-tflite
+	$(BIN)/python -m pytest tests/parity
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks.training
+
+# Needs uv (pip install uv). Versions of everything, with hashes, for Python 3.11 to 3.13.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-emit-package fracture-edge-runtime --quiet -o requirements.lock
+	uv pip compile --group tflite --python-version 3.11 --no-emit-index-url --generate-hashes --quiet -o requirements-tflite.lock
+
+clean:
+	rm -rf $(VENV) $(TFLITE_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,149 @@
+"""Image file to grey uint8: the only decoder in the repository, and the home of every rule about input files.
+
+Rules: the first frame counts; EXIF orientation is applied; colour becomes luma (ITU-R 601-2); transparency lies on
+black; 16-bit images are scaled by the bit depth that they use (10, 12, 14 or 16), so a 12-bit radiograph in a 16-bit
+file is not nearly black. A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, in training as well.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edge_runtime.errors import ImageError, StorageError
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".pnm"}
+)
+MAX_PIXELS = 100_000_000  # a larger image would not fit beside a network in the memory of a small Pi
+BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors; what a 16-bit file may hold
+STANDARD_INPUT = "-"
+
+# Pillow's decoders raise all of these on damaged files.
+_DECODER_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, LookupError, EOFError, TypeError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+_DICOM_MAGIC_OFFSET = 128
+_DICOM_MAGIC = b"DICM"
+_SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def read_grey(source: Path | bytes, least_side: int | None = None) -> NDArray[np.uint8]:
+    """uint8 (H, W), grey 0 to 255.
+
+    Args:
+        source: path of an image file, or the bytes of one.
+        least_side: a JPEG may be decoded reduced as long as both sides stay at least this many pixels; None: whole.
+
+    Raises:
+        ImageError: missing, empty, truncated, too large, or not an image that is understood.
+        StorageError: the operating system refused to read the file.
+    """
+    name = str(source) if isinstance(source, Path) else "standard input"
+    try:
+        stream: BinaryIO = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file", "missing") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name}: a folder, not an image file", "unsupported") from error
+    except OSError as error:
+        raise StorageError(f"{name}: cannot be read: {error.strerror}") from error
+    with stream:
+        return _decode(stream, name, least_side)
+
+
+def _decode(stream: BinaryIO, name: str, least_side: int | None) -> NDArray[np.uint8]:
+    try:
+        with _open(stream, name) as image:
+            if least_side is not None:
+                image.draft("L", (least_side, least_side))
+            image.load()
+            return _to_grey(ImageOps.exif_transpose(image), name)
+    except _DECODER_ERRORS as error:
+        # `truncated` is worth telling apart: such a file can often be fetched again whole.
+        code = "truncated" if "truncated" in str(error) else "unreadable"
+        raise ImageError(f"{name}: {code} image: {error}", code) from error
+
+
+def _open(stream: BinaryIO, name: str) -> Image.Image:
+    head = stream.read(_DICOM_MAGIC_OFFSET + len(_DICOM_MAGIC))
+    stream.seek(0)
+    if not head:
+        raise ImageError(f"{name}: the file is empty", "empty")
+    if head[_DICOM_MAGIC_OFFSET:] == _DICOM_MAGIC:
+        raise ImageError(f"{name}: a DICOM file; export it as PNG first", "unsupported")
+    too_large = f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
+    try:
+        with warnings.catch_warnings():
+            # Our own limit lies above Pillow's warning and below its error, and is a clear message instead of either.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(stream)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not an image of a known format", "unsupported") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(too_large, "too_large") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(too_large, "too_large")
+    return image
+
+
+def _to_grey(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return _scale_to_8_bits(np.asarray(image).astype(np.int64), name)
+    if image.mode == "F":
+        raise ImageError(
+            f"{name}: floating-point pixels have no defined white; save it with 8 or 16 bits", "unsupported"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    return np.array(image.convert("L"))
+
+
+def _scale_to_8_bits(values: NDArray[np.int64], name: str) -> NDArray[np.uint8]:
+    """uint8 of the same shape: the values shifted down by the smallest detector bit depth that holds them all."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= 1 << BIT_DEPTHS[-1]:
+        raise ImageError(f"{name}: pixel values from {low} to {high}; 0 to 65535 was expected", "unsupported")
+    depth = next(depth for depth in BIT_DEPTHS if high < 1 << depth)
+    return (values >> (depth - 8)).astype(np.uint8)
+
+
+def find_images(paths: list[Path]) -> list[Path]:
+    """The image files that paths name: files as they are, folders searched through, in sorted order.
+
+    Files in folders count by their suffix, hidden ones and links that lead back into their own folder do not.
+
+    Raises:
+        StorageError: a folder cannot be listed.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found.extend(_images_below(path) if path.is_dir() else [path])
+    return found
+
+
+def _images_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise StorageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    found: list[Path] = []
+    # Links to folders are not followed: a circle of them would never end.
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = sorted(name for name in files if not name.startswith("."))
+        found.extend(Path(parent, name) for name in visible if Path(name).suffix.lower() in SUFFIXES)
+    return found

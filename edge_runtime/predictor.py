@@ -1,0 +1,119 @@
+"""Image in, decision out: the one path that the command line, the library and the tests share."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.bundle import open_model, shipped_bundle
+from edge_runtime.engines import AUTO, Engine, open_engine
+from edge_runtime.errors import ModelError
+from edge_runtime.images import STANDARD_INPUT, read_grey
+from edge_runtime.preprocess import preprocess
+
+MODEL_VARIABLE = "EDGE_MODEL"
+FRACTURED, NOT_FRACTURED = "fractured", "not fractured"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The judgement of one image."""
+
+    path: str  # as given; `-` for standard input
+    label: str  # the data set's name of the class
+    probability: float  # of a fracture, 0 to 1
+    threshold: float  # at or above it the decision is `fractured`
+    decision: str  # `fractured`, `not fractured` or `abstain`
+    reason: str  # why the decision is what it is
+    model: str  # name of the network and file
+    model_sha256: str  # of the model file without its embedded spec
+    engine: str  # name and version
+    milliseconds: dict[str, float]  # `decode`, `preprocess`, `inference`
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+
+class Predictor:
+    """A loaded model that judges images.
+
+    Args:
+        model: bundle folder or model file; None takes `$EDGE_MODEL`, else the bundle inside the installed package.
+        engine: `auto`, `litert`, `tflite-runtime` or `onnxruntime`.
+        threads: how many the engine may use; None leaves it to the engine.
+
+    Raises:
+        ModelError: there is no model, or it is altered or unfit.
+        DependencyError: no engine for it is installed.
+    """
+
+    def __init__(self, model: Path | str | None = None, engine: str = AUTO, threads: int | None = None) -> None:
+        self.model = open_model(model_path(model), engine)
+        self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads)
+
+    def predict(self, source: Path | str | bytes) -> Prediction:
+        """The judgement of one image.
+
+        Args:
+            source: path of an image file, or the bytes of one.
+
+        Raises:
+            ImageError: the image cannot be judged.
+            StorageError: it cannot be read.
+        """
+        spec, milliseconds = self.model.spec, dict.fromkeys(("decode", "preprocess", "inference"), 0.0)
+        with _timed(milliseconds, "decode"):
+            grey_u8 = read_grey(Path(source) if isinstance(source, str) else source, least_side=spec.size)
+        with _timed(milliseconds, "preprocess"):
+            image_u8 = preprocess(grey_u8, spec)
+        with _timed(milliseconds, "inference"):
+            probability = self.probability(image_u8)
+        is_positive = probability >= spec.threshold
+        return Prediction(
+            path=STANDARD_INPUT if isinstance(source, bytes) else str(source),
+            label=spec.labels[int(is_positive)],
+            probability=probability,
+            threshold=spec.threshold,
+            decision=FRACTURED if is_positive else NOT_FRACTURED,
+            reason=f"probability {'at or above' if is_positive else 'below'} threshold",
+            model=f"{spec.name}/{self.model.path.name}",
+            model_sha256=self.model.sha256,
+            engine=f"{self.engine.name} {self.engine.version}",
+            milliseconds=milliseconds,
+        )
+
+    def probability(self, image_u8: NDArray[np.uint8]) -> float:
+        """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed."""
+        return float(self.engine.run(image_u8)["probability"])
+
+
+def model_path(model: Path | str | None) -> Path:
+    """The model to use: the one given, else `$EDGE_MODEL`, else the bundle inside the installed package.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if model is not None:
+        return Path(model)
+    if os.environ.get(MODEL_VARIABLE):
+        return Path(os.environ[MODEL_VARIABLE])
+    shipped = shipped_bundle()
+    if shipped is None:
+        raise ModelError(f"no model: give --model BUNDLE or FILE, or set {MODEL_VARIABLE}; this package ships none")
+    return shipped
+
+
+@contextmanager
+def _timed(milliseconds: dict[str, float], part: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    milliseconds[part] = round((time.perf_counter() - start) * 1e3, 3)

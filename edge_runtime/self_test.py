@@ -1,0 +1,82 @@
+"""Does this machine answer as the exporting machine did? The golden images of a bundle, through every file and engine.
+
+A self-test finds a broken installation, a wrong file or an engine that computes otherwise on this processor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_runtime.bundle import model_files, verify_bundle
+from edge_runtime.embedded_spec import read_embedded_spec
+from edge_runtime.engines import engines_for, install_command, is_installed, open_engine
+from edge_runtime.errors import DependencyError, ModelError
+from edge_runtime.images import read_grey
+
+GOLDEN = "golden"
+EXPECTED = "expected.json"
+# Float files differ between processors by the order of additions only.
+FLOAT_TOLERANCE = 1e-5
+# int8 kernels of other engines and processors differ by several steps of 1/256 (45 at most were seen between two
+# releases of one engine); more than the gate's limit for the 99th percentile means that something is wrong.
+INT8_TOLERANCE = 0.10
+
+
+@dataclass(frozen=True)
+class SelfTestResult:
+    """One model file through one engine."""
+
+    file: str  # name inside the bundle
+    engine: str  # name and version
+    images: int  # golden images compared
+    largest_difference: float  # of probability, against what export recorded
+    tolerance: float  # that was allowed
+
+    @property
+    def passed(self) -> bool:
+        """Whether the largest difference is within the tolerance."""
+        return self.largest_difference <= self.tolerance
+
+
+def run_self_test(bundle: Path, threads: int | None = None) -> Iterator[SelfTestResult]:
+    """A result for each model file of the bundle and each installed engine that runs it.
+
+    Raises:
+        ModelError: the bundle is altered or has no golden images.
+        DependencyError: no engine for any of its files is installed.
+    """
+    manifest = verify_bundle(bundle)
+    expected = _read_expected(bundle)
+    pairs = [(name, engine) for name in model_files(manifest) for engine in engines_for(Path(name).suffix)]
+    installed = [(name, engine) for name, engine in pairs if is_installed(engine)]
+    if not installed:
+        raise DependencyError(f"no engine is installed: {install_command(pairs[0][1])}")
+    for name, engine in installed:
+        yield _compare(bundle, name, engine, threads, expected)
+
+
+def _compare(
+    bundle: Path, name: str, engine_name: str, threads: int | None, expected: dict[str, dict[str, dict[str, float]]]
+) -> SelfTestResult:
+    spec = read_embedded_spec(bundle / name, verify=False).spec
+    engine = open_engine(bundle / name, spec, engine_name, threads)
+    differences = [
+        abs(float(engine.run(read_grey(bundle / GOLDEN / image))["probability"]) - of_file[name]["probability"])
+        for image, of_file in expected.items()
+    ]
+    tolerance = FLOAT_TOLERANCE if spec.input.dtype == "float32" else INT8_TOLERANCE
+    return SelfTestResult(name, f"{engine.name} {engine.version}", len(differences), max(differences), tolerance)
+
+
+def _read_expected(bundle: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """{image: {model file: {output: value}}} as export recorded it."""
+    path = bundle / GOLDEN / EXPECTED
+    if not path.is_file():
+        raise ModelError(f"{path}: missing; --self-test needs a bundle with golden images")
+    expected: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_bytes())
+    if not expected:
+        raise ModelError(f"{path}: lists no images; export the bundle again")
+    return expected

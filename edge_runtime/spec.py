@@ -1,0 +1,137 @@
+"""What a network needs to know about its input and output: one record, made in training, that travels with every file.
+
+A network without this record cannot be used: a preprocessing fact that is guessed is a wrong answer that looks right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from edge_runtime.errors import ModelError
+
+ASPECTS = ("pad", "stretch")
+RESAMPLINGS = ("bilinear", "bicubic", "box", "lanczos")
+DOMAINS = ("radiograph", "phantom")
+DTYPES = ("float32", "int8", "uint8")
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One named input or output of a deployed file: real value = scale * (stored value - zero_point)."""
+
+    name: str  # `grey`, `probability` or `heatmap`
+    dtype: str  # one of DTYPES
+    scale: float | None = None  # real units a step; None for float32
+    zero_point: int | None = None  # stored value that means 0.0; None for float32
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in DTYPES, f"tensor {self.name!r}: dtype is one of {DTYPES}, not {self.dtype!r}")
+        quantized = self.scale is not None and self.zero_point is not None
+        _require(
+            quantized or (self.scale is None and self.zero_point is None),
+            f"tensor {self.name!r}: scale and zero_point are given together or not at all",
+        )
+        _require(
+            quantized != (self.dtype == "float32"),
+            f"tensor {self.name!r}: integers have a scale and a zero point, float32 has none",
+        )
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Preprocessing, labels and threshold of one network; in a deployed file also its tensors."""
+
+    name: str  # network, for people: `cnn`, `mobilenetv2`
+    size: int  # S: side of the square input, pixels
+    aspect: str  # `pad`: keep proportions, fill with black; `stretch`: fill the square
+    resampling: str  # Pillow's filter of that name, antialiased
+    labels: tuple[str, str]  # class names: (negative, positive)
+    threshold: float  # a probability at or above it is positive
+    domain: str  # what it was trained on: `radiograph` or `phantom`
+    tensors: tuple[Tensor, ...] = ()  # of this one deployed file, the input first; empty before export
+    version: int = SPEC_VERSION  # of this record's layout
+
+    def __post_init__(self) -> None:
+        _require(
+            self.version == SPEC_VERSION, f"spec version {self.version}; this program reads version {SPEC_VERSION}"
+        )
+        _require(isinstance(self.size, int) and 8 <= self.size <= 4096, f"size is 8 to 4096 pixels, not {self.size!r}")
+        _require(self.aspect in ASPECTS, f"aspect is one of {ASPECTS}, not {self.aspect!r}")
+        _require(self.resampling in RESAMPLINGS, f"resampling is one of {RESAMPLINGS}, not {self.resampling!r}")
+        _require(self.domain in DOMAINS, f"domain is one of {DOMAINS}, not {self.domain!r}")
+        _require(len(self.labels) == 2 and self.labels[0] != self.labels[1], "labels are two different names")
+        _require(
+            math.isfinite(self.threshold) and 0.0 < self.threshold < 1.0,
+            f"threshold lies between 0 and 1, not {self.threshold!r}",
+        )
+
+    @property
+    def input(self) -> Tensor:
+        """The input tensor of the deployed file.
+
+        Raises:
+            ModelError: this spec is that of a network before export.
+        """
+        if not self.tensors:
+            raise ModelError(f"the spec of {self.name!r} names no tensors: it belongs to a network not yet exported")
+        return self.tensors[0]
+
+    def with_tensors(self, tensors: tuple[Tensor, ...]) -> ModelSpec:
+        """This spec for one deployed file."""
+        return replace(self, tensors=tensors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """JSON text, ready for a file."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ModelSpec:
+        """The spec that a dict describes.
+
+        Raises:
+            ModelError: a key is unknown or missing, or a value is out of range.
+        """
+        values = _checked(cls, record)
+        try:
+            values["labels"] = tuple(values["labels"])
+            values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
+            return cls(**values)
+        except TypeError as error:
+            raise ModelError(f"the spec does not have the right form: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ModelSpec:
+        """The spec in a JSON text.
+
+        Raises:
+            ModelError: not JSON, or as `from_dict`.
+        """
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"the spec is not JSON: {error}") from error
+        return cls.from_dict(record)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ModelError(message)
+
+
+def _checked(cls: type, record: object) -> dict[str, Any]:
+    """The record as a dict, every key of it a field of cls."""
+    if not isinstance(record, Mapping):
+        raise ModelError(f"{cls.__name__}: a JSON object was expected, not {type(record).__name__}")
+    unknown = sorted(set(record) - {field.name for field in fields(cls)})
+    if unknown:
+        raise ModelError(f"{cls.__name__}: unknown keys {unknown}; was it written by a newer version?")
+    return dict(record)

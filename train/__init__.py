@@ -1,0 +1,1 @@
+"""The workshop: what is in a data set, two networks trained on it, and what they are worth."""

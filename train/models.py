@@ -1,0 +1,96 @@
+"""The two networks. Both take float 0 to 1, (S, S, channels), and give one probability.
+
+Both are flat functional graphs with one named output, so that they can be cut in two (for cached features) and rebuilt
+with one input channel (for export) without knowing which network it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from edge_runtime.errors import DataError, ModelError
+
+OUTPUT_NAME = "probability"
+CNN_PARAMETERS = (896, 18_496, 23_888_000, 129)  # of its four weighted layers at 224 x 224 x 3
+# Alphas for which Keras has ImageNet weights.
+MOBILENETV2_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+# Everything above this layer is fine-tuned; its output (S/16, S/16, 96 at alpha 1) is what gets cached.
+MOBILENETV2_CUT = "block_12_add"
+
+_IMAGENET_SIZES = (96, 128, 160, 192, 224)
+
+
+def build_cnn(size: int = 224) -> keras.Model:
+    """The described network: two convolutions, two poolings, one hidden dense layer; 23.9 M parameters at 224."""
+    image = keras.Input((size, size, 3), name="image")
+    x = layers.Conv2D(32, 3, activation="relu", name="conv_1")(image)
+    x = layers.MaxPooling2D(2, name="pool_1")(x)
+    x = layers.Conv2D(64, 3, activation="relu", name="conv_2")(x)
+    x = layers.MaxPooling2D(2, name="pool_2")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
+    return keras.Model(image, probability, name="cnn")
+
+
+def build_mobilenetv2(
+    size: int = 224, alpha: float = 1.0, weights: str = "imagenet", dropout: float = 0.2
+) -> keras.Model:
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a head for one probability.
+
+    Args:
+        size: side of the input, pixels, a multiple of 32.
+        alpha: width of the network, one of MOBILENETV2_ALPHAS.
+        weights: `imagenet` (downloaded by Keras), `none`, or the path of a file of weights without top.
+        dropout: fraction of the pooled features dropped in training.
+
+    Raises:
+        DataError: the weights cannot be had.
+        ModelError: the file of weights does not fit the network.
+    """
+    image = keras.Input((size, size, 3), name="image")
+    # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
+    rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
+    features = _backbone(rescaled, alpha, weights).output
+    x = layers.GlobalAveragePooling2D(name="pool")(features)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
+    return keras.Model(image, probability, name="mobilenetv2")
+
+
+def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
+    arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
+    if weights == "none":
+        return keras.applications.MobileNetV2(weights=None, **arguments)
+    if weights == "imagenet":
+        return _with_imagenet_weights(arguments)
+    if not Path(weights).is_file():
+        raise DataError(
+            f"--weights {weights}: no such file; expected `imagenet`, `none` or the path of a .weights.h5 file"
+        )
+    try:
+        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
+        backbone.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"--weights {weights}: does not fit MobileNetV2 of alpha {alpha}: {error}") from error
+    return backbone
+
+
+def _with_imagenet_weights(arguments: dict) -> keras.Model:
+    try:
+        return keras.applications.MobileNetV2(weights="imagenet", **arguments)
+    except Exception as error:  # urllib, socket and Keras each raise their own kind when there is no network
+        raise DataError(
+            "the ImageNet weights could not be downloaded; fetch them on a machine with a network and give their path: "
+            f"--weights PATH (or train from random values: --weights none). The download said: {error}"
+        ) from error
+
+
+def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
+    """(lower, upper): the network below and above the output of a layer. Both share their layers with the whole."""
+    seam = model.get_layer(layer_name).output
+    return keras.Model(model.inputs, seam, name="lower"), keras.Model(seam, model.outputs, name="upper")
