@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,22 +14,20 @@ from edge_runtime.spec import ModelSpec, Tensor
 _SCALE_RELATIVE_ERROR = 1e-6  # a scale is stored as float32
 
 
-def encode_input(image_u8: NDArray[np.uint8], tensor: Tensor) -> NDArray[np.float32] | NDArray[np.int8]:
+def encode_input(image_u8: NDArray[np.uint8], tensor: Tensor) -> NDArray[np.generic]:
     """(1, S, S, 1) in the dtype of the input tensor, from a grey uint8 (S, S) image."""
-    batch_u8: NDArray[np.uint8] = image_u8[np.newaxis, :, :, np.newaxis]
-    if tensor.dtype == "float32":
-        return grey_to_float(batch_u8)
-    return grey_to_int8(batch_u8)
+    batch_u8 = image_u8.reshape(1, *image_u8.shape, 1)
+    stored: NDArray[np.generic] = grey_to_float(batch_u8) if tensor.dtype == "float32" else grey_to_int8(batch_u8)
+    return stored
 
 
-def decode_output(stored: NDArray[np.generic], tensor: Tensor) -> NDArray[np.float32]:
+def decode_output(stored: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
     """float32 real values without the batch axis; a single value comes as shape ()."""
+    first = stored[0]
+    value = first.reshape(()) if first.size == 1 else first
     if tensor.scale is None or tensor.zero_point is None:
-        real = stored.astype(np.float32)
-    else:
-        real = dequantize(stored, tensor.scale, tensor.zero_point)  # type: ignore[arg-type]
-    real = real[0]
-    return real.reshape(()) if real.size == 1 else real
+        return value.astype(np.float32)
+    return dequantize(value, tensor.scale, tensor.zero_point)
 
 
 def check_tensor(expected: Tensor, dtype: str, scale: float, zero_point: int, where: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.engines.tensors import check_input_contract, check_tensor, decode_output, encode_input
 from edge_runtime.errors import ModelError
+from edge_runtime.quiet import quiet_native_stderr
 from edge_runtime.spec import ModelSpec, Tensor
 
 SIGNATURE = "serving_default"
@@ -26,8 +27,9 @@ class TFLiteFileEngine:
         self.version = version
         self.settings: Mapping[str, str | int] = {} if threads is None else {"threads": threads}
         try:
-            self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with quiet_native_stderr():  # announces its delegate at every start
+                self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
             runner = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: {self.name} {version} cannot load it: {error}") from error

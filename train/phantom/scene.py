@@ -43,7 +43,7 @@ SCENE_STREAM, BREAK_STREAM = 0, 1
 SHORTEST_SIDE, LONGEST_SIDE = 168, 216
 # Every break lies inside this share of the image (left, top, right, bottom); the surround never does.
 SITE_RECTANGLE = (0.17, 0.17, 0.83, 0.83)
-BOX_MM = 1.0  # the fracture box holds every ray whose way through bone a break changes by more
+BOX_MM = 1.0  # the fracture box holds every ray whose way through bone a break changes by more; for a thin break half
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def draw(seed: int, index: int, label: int | None = None) -> Phantom:
         label=label,
         fracture=kind if fracture else None,
         anatomy=scene.arrangement.anatomy,
-        box=bounding_box(change_mm > BOX_MM) if fracture else None,
+        box=bounding_box(change_mm > min(BOX_MM, 0.5 * change_mm.max())) if fracture else None,
         mask=change_mm > 0 if fracture else None,
     )
 

@@ -1,0 +1,84 @@
+"""edge-train: a folder of X-rays in, a trained network and what it is worth out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime import __version__
+from edge_runtime.command import Command
+from train.config import MODELS, SPLITS, TrainConfig
+
+# What a demonstration on two cores can afford; an option that the user gives comes before it.
+DEMO_SETTINGS = {"image_size": 96, "alpha": 0.35, "weights": "none"}
+
+
+@click.command(cls=Command)
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("--model", type=click.Choice(MODELS), required=True, help="Network to train.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder to write; must not exist.")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="grouped",
+    show_default=True,
+    help="By radiograph, or as the folders train, val and test have it.",
+)
+@click.option("--accept-leak", is_flag=True, help="Train although test radiographs stand in train; figures are marked.")
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the images.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images a step.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(32, 1024),
+    default=224,
+    show_default=True,
+    help="Side of the network's input, pixels.",
+)
+@click.option(
+    "--aspect",
+    type=click.Choice(["pad", "stretch"]),
+    default="pad",
+    show_default=True,
+    help="Keep proportions on black, or fill the square.",
+)
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
+@click.option(
+    "--weights", default="imagenet", show_default=True, help="Of MobileNetV2: imagenet (downloaded), none, or a file."
+)
+@click.option("--positive", help="Class folder that means fractured, where its name does not tell.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random; repeats a run."
+)
+@click.option("--resume", is_flag=True, help="Go on with the killed run of the same --out.")
+@click.option("--demo", is_flag=True, help="Use the embedded data set in place of DATA.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.version_option(__version__, prog_name="edge-train")
+@click.pass_context
+def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+    """Train a fracture detector on DATA: train|val|test folders with class folders inside, or class folders alone.
+
+    Research use only: not a medical device.
+    """
+    if settings["demo"] == (data is not None):
+        raise click.UsageError("give either DATA or --demo")
+    if settings["demo"]:
+        given = {name for name in DEMO_SETTINGS if context.get_parameter_source(name).name != "DEFAULT"}
+        settings |= {name: value for name, value in DEMO_SETTINGS.items() if name not in given}
+        settings["split"] = "folders"
+    from train.engine import train_and_evaluate
+
+    evaluation = train_and_evaluate(TrainConfig(**settings), data, out, resume)
+    if as_json:
+        click.echo(json.dumps(evaluation.to_dict()))
+        return
+    for row in evaluation.rows():
+        figures, mark = row.figures, "  leaked" if row.leaked else ""
+        click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
+    click.echo(f"run: {out}")
+
+
+if __name__ == "__main__":
+    main()

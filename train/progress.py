@@ -1,0 +1,42 @@
+"""Progress with speed and time left, on standard error; nothing moves where standard error is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+CONSOLE = Console(stderr=True, highlight=False)
+
+
+class Bar:
+    """One piece of long work."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None)
+
+    def update(self, done: int, total: int, title: str | None = None) -> None:
+        """Shows that `done` of `total` images are finished."""
+        self._progress.update(self._task, completed=done, total=total, **({"description": title} if title else {}))
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Bar]:
+    """A bar that counts images, as long as the block runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as progress:
+        yield Bar(progress, title)
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    CONSOLE.print(message, soft_wrap=True, markup=False)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f} images/s" if task.speed else "")
