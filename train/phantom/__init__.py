@@ -4,8 +4,8 @@ It exists so that every step, from training to a verified int8 file, runs on a f
 single real radiograph. A network trained on it knows nothing about real bones.
 """
 
-from train.phantom.dataset import GENERATOR_VERSION, SPLITS, write_dataset
+from train.phantom.dataset import DATASET_JSON, GENERATOR_VERSION, SPLITS, write_dataset
 from train.phantom.fracture import KINDS
 from train.phantom.scene import SITE_RECTANGLE, Phantom, draw
 
-__all__ = ["GENERATOR_VERSION", "KINDS", "SITE_RECTANGLE", "SPLITS", "Phantom", "draw", "write_dataset"]
+__all__ = ["DATASET_JSON", "GENERATOR_VERSION", "KINDS", "SITE_RECTANGLE", "SPLITS", "Phantom", "draw", "write_dataset"]

@@ -31,7 +31,8 @@ def write_dataset(folder: Path, counts: dict[str, int], seed: int, workers: int 
     """Return ``folder``, newly written with phantoms and a ``dataset.json``.
 
     Every second phantom is fractured. Files are ``SPLIT/CLASS/phantom_INDEX.png``, 8-bit grey; the
-    index is unique across splits. The same arguments give the same bytes with the same zlib.
+    index is unique across splits. The same arguments give the same bytes with the same zlib. Workers
+    are spawned, so a script that calls this needs its ``if __name__ == "__main__"``.
 
     Args:
         folder: The folder to make; it must not exist.
