@@ -28,6 +28,8 @@ MAX_PIXELS = 100_000_000  # a larger image would not fit beside a network in the
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors; what a 16-bit file may hold
 STANDARD_INPUT = "-"
 
+# No other decoder gets to see a file, whatever its name: the one for EPS, for instance, starts Ghostscript.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # Pillow's decoders raise all of these on damaged files.
 _DECODER_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, SyntaxError, ValueError, LookupError, EOFError, TypeError, OverflowError, MemoryError),
@@ -65,14 +67,15 @@ def read_grey(source: Path | bytes, least_side: int | None = None) -> NDArray[np
 
 def _decode(stream: BinaryIO, name: str, least_side: int | None) -> NDArray[np.uint8]:
     try:
-        with _open(stream, name) as image:
+        # Warnings are about metadata that nothing here reads, or about a size that our own limit decides on.
+        with warnings.catch_warnings(action="ignore"), _open(stream, name) as image:
             if least_side is not None:
                 image.draft("L", (least_side, least_side))
             image.load()
             return _to_grey(ImageOps.exif_transpose(image), name)
     except _DECODER_ERRORS as error:
         # `truncated` is worth telling apart: such a file can often be fetched again whole.
-        code = "truncated" if "truncated" in str(error) else "unreadable"
+        code = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise ImageError(f"{name}: {code} image: {error}", code) from error
 
 
@@ -85,10 +88,7 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: a DICOM file; export it as PNG first", "unsupported")
     too_large = f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
     try:
-        with warnings.catch_warnings():
-            # Our own limit lies above Pillow's warning and below its error, and is a clear message instead of either.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(stream)
+        image = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image of a known format", "unsupported") from error
     except Image.DecompressionBombError as error:
@@ -100,7 +100,7 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
 
 def _to_grey(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode in _SIXTEEN_BIT_MODES:
-        return _scale_to_8_bits(np.asarray(image).astype(np.int64), name)
+        return _scale_to_8_bits(np.asarray(image), name)
     if image.mode == "F":
         raise ImageError(
             f"{name}: floating-point pixels have no defined white; save it with 8 or 16 bits", "unsupported"
@@ -113,7 +113,7 @@ def _to_grey(image: Image.Image, name: str) -> NDArray[np.uint8]:
     return np.array(image.convert("L"))
 
 
-def _scale_to_8_bits(values: NDArray[np.int64], name: str) -> NDArray[np.uint8]:
+def _scale_to_8_bits(values: NDArray[np.integer], name: str) -> NDArray[np.uint8]:
     """uint8 of the same shape: the values shifted down by the smallest detector bit depth that holds them all."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 1 << BIT_DEPTHS[-1]:
@@ -132,7 +132,9 @@ def find_images(paths: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        found.extend(_images_below(path) if path.is_dir() else [path])
+        # Unlike Path.is_dir, this does not raise for a name that is too long or lies where nothing may be read:
+        # one such path must not keep the others from being judged.
+        found.extend(_images_below(path) if os.path.isdir(path) else [path])
     return found
 
 

@@ -102,7 +102,7 @@ class ModelSpec:
         """
         values = _checked(cls, record)
         try:
-            values["labels"] = tuple(values["labels"])
+            values["labels"] = tuple(values.get("labels", ()))
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
             return cls(**values)
         except TypeError as error:
