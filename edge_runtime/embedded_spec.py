@@ -3,27 +3,39 @@
 Both formats allow bytes to be added behind the model without changing it. A `.tflite` gets a ZIP archive, which the
 standard library reads from the end of a file. An `.onnx` gets `metadata_props`: a protobuf message followed by
 another is the merge of both, so the entries can stand behind the model and be read here without the `onnx` package.
+A ZIP has a checksum of what it holds; the metadata entries get a SHA-256 of the spec, for the same reason.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec
 
 MEMBER = "edge.json"  # file in the ZIP of a .tflite; key of the metadata entry in an .onnx
+DIGEST_KEY = "edge.json_sha256"  # metadata entry of an .onnx
 LENGTH_KEY = "edge.model_bytes"  # last metadata entry of an .onnx, so that the model's length ends the file
 
+_NO_SPEC = "carries no readable spec; was it written by edge-export, and copied whole?"
 _LENGTH_DIGITS = 16
 _LARGEST_TAIL_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same model and spec give the same bytes
+# What zipfile, zlib and json raise on altered bytes; a ZIP that claims encryption or rare compression: RuntimeError.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(LookupError, ValueError, TypeError, OverflowError, RuntimeError),
+)
 _METADATA_PROPS_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited (onnx.proto)
 _KEY_TAG, _VALUE_TAG = (1 << 3) | 2, (2 << 3) | 2  # StringStringEntryProto
 
@@ -52,8 +64,7 @@ def embed(model: bytes, spec: ModelSpec, suffix: str) -> bytes:
         with zipfile.ZipFile(buffer, "a") as archive:
             archive.writestr(zipfile.ZipInfo(MEMBER, _ZIP_DATE), text)
         return buffer.getvalue()
-    length = f"{len(model):0{_LENGTH_DIGITS}d}".encode()
-    return model + _metadata_entry(MEMBER.encode(), text) + _metadata_entry(LENGTH_KEY.encode(), length)
+    return model + _metadata_tail(text, len(model))
 
 
 def read_embedded_spec(path: Path, verify: bool = True) -> EmbeddedSpec:
@@ -67,15 +78,15 @@ def read_embedded_spec(path: Path, verify: bool = True) -> EmbeddedSpec:
         ModelError: there is no embedded spec, it is damaged, or the model's bytes are not those it was made for.
     """
     try:
-        text = _zip_member(path) if path.suffix == ".tflite" else _metadata_value(path)
-        record = json.loads(text)
-        embedded = EmbeddedSpec(
-            ModelSpec.from_dict(record["spec"]), str(record["model_sha256"]), int(record["model_bytes"])
-        )
-    except (zipfile.BadZipFile, LookupError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{path}: carries no readable spec ({error}); was it written by edge-export, and copied whole?"
-        ) from error
+        with path.open("rb") as stream:
+            embedded = _from_json(_zip_member(stream) if path.suffix == ".tflite" else _metadata_value(stream))
+    except OSError as error:
+        # zipfile seeks to where altered bytes send it; any other refusal is the operating system's.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ModelError(f"{path}: {_NO_SPEC} ({error})") from error
+    except _DAMAGE as error:
+        raise ModelError(f"{path}: {_NO_SPEC} ({error})") from error
     if verify and sha256_of(path, embedded.model_bytes) != embedded.model_sha256:
         raise ModelError(
             f"{path}: the model's SHA-256 is not the one written inside it: the file was altered; copy it again"
@@ -94,21 +105,39 @@ def sha256_of(path: Path, length: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _zip_member(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
+def _from_json(text: bytes) -> EmbeddedSpec:
+    record = json.loads(text)
+    return EmbeddedSpec(ModelSpec.from_dict(record["spec"]), str(record["model_sha256"]), int(record["model_bytes"]))
+
+
+def _zip_member(stream: BinaryIO) -> bytes:
+    with zipfile.ZipFile(stream) as archive:
         return archive.read(MEMBER)
 
 
-def _metadata_value(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(max(0, size - _LENGTH_DIGITS))
-        model_bytes = int(stream.read(_LENGTH_DIGITS))
-        if not 0 < size - model_bytes <= _LARGEST_TAIL_BYTES:
-            raise ValueError("its length is not the one written at its end")
-        stream.seek(model_bytes)
-        entries = dict(_metadata_entries(stream.read()))
-    return entries[MEMBER.encode()]
+def _metadata_value(stream: BinaryIO) -> bytes:
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(0, size - _LENGTH_DIGITS))
+    model_bytes = int(stream.read(_LENGTH_DIGITS))
+    if not 0 < size - model_bytes <= _LARGEST_TAIL_BYTES:
+        raise ValueError("its length is not the one written at its end")
+    stream.seek(model_bytes)
+    tail = stream.read()
+    text = dict(_metadata_entries(tail))[MEMBER.encode()]
+    # Written again it must come out the same, its digest included.
+    if _metadata_tail(text, model_bytes) != tail:
+        raise ValueError("its bytes do not have the digest written beside them")
+    return text
+
+
+def _metadata_tail(text: bytes, model_bytes: int) -> bytes:
+    """The metadata entries behind a model; the length comes last, so that it ends the file."""
+    entries = (
+        (MEMBER, text),
+        (DIGEST_KEY, hashlib.sha256(text).hexdigest().encode()),
+        (LENGTH_KEY, f"{model_bytes:0{_LENGTH_DIGITS}d}".encode()),
+    )
+    return b"".join(_metadata_entry(key.encode(), value) for key, value in entries)
 
 
 def _metadata_entry(key: bytes, value: bytes) -> bytes:
