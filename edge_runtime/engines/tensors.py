@@ -26,7 +26,8 @@ def decode_output(stored: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
     first = stored[0]
     value = first.reshape(()) if first.size == 1 else first
     if tensor.scale is None or tensor.zero_point is None:
-        return value.astype(np.float32)
+        real: NDArray[np.float32] = value.astype(np.float32)
+        return real
     return dequantize(value, tensor.scale, tensor.zero_point)
 
 
