@@ -29,8 +29,16 @@ $(TFLITE_READY): requirements-tflite.lock edge_runtime/pyproject.toml
 	$(TFLITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tflite.lock
 	@touch $@
 
+# Every command is shown as a user would type it.
 demo: setup
-	$(BIN)/python -m benchmarks.demo $(DEMO)
+	@rm -rf $(DEMO)/cnn $(DEMO)/.cnn.unfinished $(DEMO)/mobilenetv2 $(DEMO)/.mobilenetv2.unfinished
+	$(BIN)/edge-train --demo --model cnn --out $(DEMO)/cnn
+	$(BIN)/edge-train --demo --model mobilenetv2 --out $(DEMO)/mobilenetv2
+	$(BIN)/edge-export $(DEMO)/cnn --int8 --out $(DEMO)/cnn-bundle
+	$(BIN)/edge-export $(DEMO)/mobilenetv2 --int8 --out $(DEMO)/mobilenetv2-bundle
+	$(BIN)/edge-infer --model $(DEMO)/cnn-bundle $(DEMO)/cnn/data/test/*/phantom_20000[0-9].png
+	$(BIN)/edge-infer --model $(DEMO)/mobilenetv2-bundle --engine onnxruntime --json $(DEMO)/cnn/data/test/fractured/phantom_200001.png
+	@$(BIN)/python -m benchmarks.demo_summary $(DEMO)
 
 test: setup setup-tflite lint
 	$(BIN)/python -m pytest -m "not slow"

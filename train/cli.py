@@ -10,10 +10,7 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.command import Command
-from train.config import MODELS, SPLITS, TrainConfig
-
-# What a demonstration on two cores can afford; an option that the user gives comes before it.
-DEMO_SETTINGS = {"image_size": 96, "alpha": 0.35, "weights": "none"}
+from train.config import DEMO_SETTINGS, MODELS, SPLITS, TrainConfig
 
 
 @click.command(cls=Command)
@@ -48,6 +45,17 @@ DEMO_SETTINGS = {"image_size": 96, "alpha": 0.35, "weights": "none"}
 @click.option(
     "--weights", default="imagenet", show_default=True, help="Of MobileNetV2: imagenet (downloaded), none, or a file."
 )
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam, in the first epoch.")
+@click.option(
+    "--rotation", type=click.FloatRange(0, 180), default=20.0, show_default=True, help="Augmentation, degrees."
+)
+@click.option(
+    "--shift", type=click.FloatRange(0, 0.5), default=0.08, show_default=True, help="Augmentation, of the side."
+)
+@click.option(
+    "--zoom", type=click.FloatRange(0, 0.5), default=0.1, show_default=True, help="Augmentation, of the scale."
+)
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation, both ways.")
 @click.option("--positive", help="Class folder that means fractured, where its name does not tell.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random; repeats a run."
@@ -65,12 +73,12 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
     if settings["demo"] == (data is not None):
         raise click.UsageError("give either DATA or --demo")
     if settings["demo"]:
-        given = {name for name in DEMO_SETTINGS if context.get_parameter_source(name).name != "DEFAULT"}
-        settings |= {name: value for name, value in DEMO_SETTINGS.items() if name not in given}
-        settings["split"] = "folders"
+        # An option that the user gives comes before the demonstration's own.
+        of_demo = {"split": "folders", **DEMO_SETTINGS[settings["model"]]}
+        settings |= {name: value for name, value in of_demo.items() if _is_default(context, name)}
     from train.engine import train_and_evaluate
 
-    evaluation = train_and_evaluate(TrainConfig(**settings), data, out, resume)
+    evaluation = train_and_evaluate(TrainConfig.from_options(**settings), data, out, resume)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict()))
         return
@@ -78,6 +86,11 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
         figures, mark = row.figures, "  leaked" if row.leaked else ""
         click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
     click.echo(f"run: {out}")
+
+
+def _is_default(context: click.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "DEFAULT"
 
 
 if __name__ == "__main__":

@@ -76,14 +76,15 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     data_root = data_root.absolute() if data_root else None
     run = open_unfinished_run(target, config, data_root, resume)
     root = _demo_data(run, config.seed) if data_root is None else data_root
+    domain = "phantom" if (root / phantom.DATASET_JSON).is_file() else "radiograph"
     with progress_bar("reading") as bar:
         data = load_split_data(
             root,
             config,
-            lambda labels: make_spec(config, labels),
+            lambda labels: make_spec(config, labels, domain),
             lambda stage, done, total: bar.update(done, total, stage),
         )
-    spec = make_spec(config, data.inventory.labels)
+    spec = make_spec(config, data.inventory.labels, domain)
     _tell_data(data)
     prepare_backend(config.seed)
     from train.networks import train_network
@@ -100,8 +101,8 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     return evaluation
 
 
-def make_spec(config: TrainConfig, labels: tuple[str, str]) -> ModelSpec:
-    """The spec of a network trained with these settings."""
+def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> ModelSpec:
+    """The spec of a network trained with these settings on images of that domain."""
     return ModelSpec(
         name=config.model,
         size=config.image_size,
@@ -109,7 +110,7 @@ def make_spec(config: TrainConfig, labels: tuple[str, str]) -> ModelSpec:
         resampling="bilinear",
         labels=labels,
         threshold=config.threshold,
-        domain="phantom" if config.demo else "radiograph",
+        domain=domain,
     )
 
 

@@ -41,9 +41,9 @@ class FrozenPart:
     """
 
     def __init__(self, seam: keras.Model, pooled: keras.Model) -> None:
-        both = keras.Model(seam.inputs, {"seam": seam.outputs[0], "pooled": pooled.outputs[0]})
-        self.seam_shape = tuple(seam.outputs[0].shape[1:])
-        self.pooled_shape = tuple(pooled.outputs[0].shape[1:])
+        both = keras.Model(seam.input, {"seam": seam.output, "pooled": pooled.output})
+        self.seam_shape = tuple(seam.output.shape[1:])
+        self.pooled_shape = tuple(pooled.output.shape[1:])
         # The interpreters read the weights out of these bytes and do not keep them alive.
         self._content = _convert(both)
         self._idle: SimpleQueue[Any] = SimpleQueue()
@@ -89,7 +89,7 @@ def open_feature_arrays(folder: Path) -> FeatureArrays:
 
 def _convert(model: keras.Model) -> bytes:
     """A float .tflite of batch size 1."""
-    signature = keras.InputSpec(shape=(1, *model.inputs[0].shape[1:]), dtype="float32", name=_INPUT)
+    signature = keras.InputSpec(shape=(1, *model.input.shape[1:]), dtype="float32", name=_INPUT)
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, verbose=False, input_signature=[signature])
         return bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())

@@ -29,7 +29,7 @@ class Phase:
     name: str  # `all`, `head` or `fine-tuning`
     model: keras.Model  # what is trained: inputs as in `batches`, one probability out
     epochs: int  # passes
-    learning_rate: float  # of Adam, at the start; falls to 0 along a cosine
+    learning_rate: float  # of Adam in the first epoch; falls with the root of what is left of the phase
     examples: int  # training examples in one epoch
     batch_size: int  # examples in a batch
     batches: Callable[[int], tf.data.Dataset]  # (features, label, weight) batches of an epoch
@@ -66,8 +66,8 @@ def fit(phase: Phase, folder: Path) -> list[EpochRecord]:
     if history:
         _restore(folder / _LAST, [*phase.model.variables, *optimizer.variables])
     for epoch in range(len(history), phase.epochs):
-        # A cosine from the given rate to 0 (Loshchilov and Hutter 2017, arXiv:1608.03983), in steps of one epoch.
-        optimizer.learning_rate = phase.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / phase.epochs))
+        # High for long, then quickly down: small networks from random values leave chance only at a high rate.
+        optimizer.learning_rate = phase.learning_rate * math.sqrt(1.0 - epoch / phase.epochs)
         record = _run_epoch(phase, epoch)
         is_best = all(record.val_auc > earlier.val_auc for earlier in history)
         history.append(record)

@@ -6,6 +6,7 @@ with one input channel (for export) without knowing which network it is.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -65,7 +66,7 @@ def build_mobilenetv2(
 def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
     arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
     if weights == "none":
-        return keras.applications.MobileNetV2(weights=None, **arguments)
+        return _with_quick_statistics(keras.applications.MobileNetV2(weights=None, **arguments))
     if weights == "imagenet":
         return _with_imagenet_weights(arguments)
     if not Path(weights).is_file():
@@ -74,9 +75,20 @@ def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Mod
         )
     try:
         backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-        backbone.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns where layers of a file do not match, and leaves random values in their place.
+            warnings.simplefilter("error", UserWarning)
+            backbone.load_weights(weights)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ModelError(f"--weights {weights}: does not fit MobileNetV2 of alpha {alpha}: {error}") from error
+    return backbone
+
+
+def _with_quick_statistics(backbone: keras.Model) -> keras.Model:
+    """The backbone with running statistics that settle within an epoch; Keras' 0.999 is made for ImageNet's length."""
+    for layer in backbone.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9
     return backbone
 
 
@@ -93,4 +105,4 @@ def _with_imagenet_weights(arguments: dict) -> keras.Model:
 def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
     """(lower, upper): the network below and above the output of a layer. Both share their layers with the whole."""
     seam = model.get_layer(layer_name).output
-    return keras.Model(model.inputs, seam, name="lower"), keras.Model(seam, model.outputs, name="upper")
+    return keras.Model(model.input, seam, name="lower"), keras.Model(seam, model.output, name="upper")

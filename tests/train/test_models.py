@@ -1,0 +1,83 @@
+"""The two networks are the ones described."""
+
+import os
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import DataError, ModelError
+from train.backend import prepare_backend
+
+prepare_backend(0)
+
+from train.models import (  # noqa: E402
+    CNN_PARAMETERS,
+    MOBILENETV2_CUT,
+    OUTPUT_NAME,
+    build_cnn,
+    build_mobilenetv2,
+    split_at,
+)
+
+
+def test_cnn_has_the_described_layers_and_parameters():
+    model = build_cnn()
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == [
+        *("InputLayer", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense", "Dense")
+    ]
+    assert tuple(layer.count_params() for layer in model.layers if layer.weights) == CNN_PARAMETERS
+    assert CNN_PARAMETERS == (896, 18_496, 23_888_000, 129)
+    assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")] == [
+        *("relu", "relu", "relu", "sigmoid")
+    ]
+    assert model.get_layer("dropout").rate == 0.5
+
+
+def test_both_networks_take_the_same_input_and_name_their_output():
+    for model in (build_cnn(96), build_mobilenetv2(96, 0.35, "none")):
+        assert model.input_shape == (None, 96, 96, 3)
+        assert model.output_shape == (None, 1)
+        assert model.layers[-1].name == OUTPUT_NAME
+
+
+def test_mobilenetv2_of_full_width_has_the_published_parameters():
+    head = 1280 + 1
+    assert build_mobilenetv2(224, 1.0, "none").count_params() == 2_257_984 + head
+
+
+def test_a_network_cut_in_two_answers_as_the_whole():
+    model = build_mobilenetv2(96, 0.35, "none")
+    images = np.random.default_rng(0).random((2, 96, 96, 3), np.float32)
+    lower, upper = split_at(model, MOBILENETV2_CUT)
+    np.testing.assert_array_equal(model(images), upper(lower(images)))
+
+
+def test_missing_weights_are_a_data_error():
+    with pytest.raises(DataError, match="no such file"):
+        build_mobilenetv2(96, 1.0, "/nowhere/x.weights.h5")
+
+
+def test_weights_of_another_network_are_a_model_error(tmp_path):
+    path = tmp_path / "other.weights.h5"
+    build_cnn(32).save_weights(path)
+    with pytest.raises(ModelError, match="does not fit"):
+        build_mobilenetv2(96, 1.0, str(path))
+
+
+def test_imagenet_weights_without_a_network_name_the_option_that_helps(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    for variable in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="--weights PATH"):
+        build_mobilenetv2(96, 0.35, "imagenet")
+
+
+@pytest.mark.skipif("EDGE_WEIGHTS" not in os.environ, reason="EDGE_WEIGHTS is unset: no ImageNet weights to load")
+def test_imagenet_weights_from_a_file_see_what_is_in_a_picture():
+    path = os.path.join(os.environ["EDGE_WEIGHTS"], "mobilenet_v2_1.0_224_no_top.weights.h5")
+    model = build_mobilenetv2(224, 1.0, path)
+    features = split_at(model, "pool")[0](np.zeros((1, 224, 224, 3), np.float32)).numpy()
+    # Untrained weights give a mean near 0.1 and no sparsity; trained ones switch many features off.
+    assert 0.2 < np.mean(features == 0) < 0.99
