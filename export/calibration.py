@@ -1,0 +1,183 @@
+"""Calibration images: the grey images from which a converter learns the ranges of activations.
+
+They decide how good an int8 file becomes, so nothing is guessed here: every image is checked against the manifest
+that it came with, and a folder that cannot serve is refused, never replaced. They are kept as uint8 and turned into
+float one at a time: 1,000 images of 224 x 224 take 50 MB.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.embedded_spec import sha256_of
+from edge_runtime.errors import DataError, ImageError
+from edge_runtime.images import find_images, read_grey
+from edge_runtime.preprocess import preprocess
+from edge_runtime.quantization import grey_to_float
+from edge_runtime.spec import ModelSpec
+
+MANIFEST = "manifest.csv"
+FEWEST_IMAGES = 10  # with fewer, single images set the ranges
+_ADVICE = "calibration_data/README.md says how to make such a folder"
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Calibration images, in the order of their paths."""
+
+    folder: Path  # where they were read
+    images_u8: NDArray[np.uint8]  # (N, S, S), grey 0 to 255
+    labels: tuple[int | None, ...]  # 1 positive, 0 negative, None unknown
+    sha256: tuple[str, ...]  # of each file, hexadecimal
+    source_sha256: tuple[str, ...]  # of the radiograph that each was made from; of the file itself where not recorded
+    phantoms: bool  # the manifest says that they were drawn by train.phantom
+
+    def __len__(self) -> int:
+        return len(self.images_u8)
+
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """float32 (1, S, S, 1), grey / 255, one image at a time, together spanning exactly 0 to 1."""
+        for index, image_u8 in enumerate(self.images_u8):
+            if index == 0:
+                # Two corner pixels at the ends of the range: converters that take the smallest and largest value then
+                # give the input scale 1/255 and zero point -128, and a device quantises by subtracting 128.
+                image_u8 = image_u8.copy()
+                image_u8[0, 0], image_u8[0, -1] = 0, 255
+            yield grey_to_float(image_u8)[np.newaxis, :, :, np.newaxis]
+
+    def without(self, rows: Iterable[int]) -> CalibrationSet:
+        """This set without the images at these indices."""
+        left_out = set(rows)
+        keep = [row for row in range(len(self)) if row not in left_out]
+        return replace(
+            self,
+            images_u8=self.images_u8[keep],
+            labels=tuple(self.labels[row] for row in keep),
+            sha256=tuple(self.sha256[row] for row in keep),
+            source_sha256=tuple(self.source_sha256[row] for row in keep),
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One image before it is read."""
+
+    path: Path  # of the file
+    sha256: str  # of the file, hexadecimal
+    source_sha256: str  # as in CalibrationSet
+    label: int | None  # as in CalibrationSet
+
+
+def load_calibration(folder: Path, spec: ModelSpec) -> CalibrationSet:
+    """The calibration images of a folder, preprocessed as the device does it.
+
+    A folder with a `manifest.csv` (columns `path`, `sha256`, perhaps `label`, `source_sha256`, `seed`) is held to it;
+    of any other folder all images count, labelled where they lie in folders named as the spec's classes.
+
+    Raises:
+        DataError: nothing can be calibrated with it, or it was altered.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of calibration images; give --calibration DIR ({_ADVICE})")
+    has_manifest = (folder / MANIFEST).is_file()
+    entries, phantoms = _manifest_entries(folder) if has_manifest else (_folder_entries(folder, spec), False)
+    if len(entries) < FEWEST_IMAGES:
+        raise DataError(f"{folder}: {len(entries)} calibration images; at least {FEWEST_IMAGES} are needed ({_ADVICE})")
+    images_u8 = np.stack([_read(entry, spec, verify=has_manifest) for entry in entries])
+    calibration = CalibrationSet(
+        folder,
+        images_u8,
+        labels=tuple(entry.label for entry in entries),
+        sha256=tuple(entry.sha256 for entry in entries),
+        source_sha256=tuple(entry.source_sha256 for entry in entries),
+        phantoms=phantoms,
+    )
+    _refuse_unfit(calibration)
+    return calibration
+
+
+def pixels_sha256(image_u8: NDArray[np.uint8]) -> str:
+    """Hexadecimal SHA-256 of an image's pixels: the same for the same picture in another file format."""
+    return hashlib.sha256(np.ascontiguousarray(image_u8).tobytes()).hexdigest()
+
+
+def rows_shared_with(
+    calibration: CalibrationSet, sha256: Iterable[str], images_u8: Iterable[NDArray[np.uint8]]
+) -> list[int]:
+    """Indices of calibration images that are also among the given images, by file or by pixels.
+
+    Args:
+        calibration: images to look for.
+        sha256: of the other images' files, hexadecimal.
+        images_u8: the other images, each uint8 (S, S).
+    """
+    files, pixels = set(sha256), {pixels_sha256(image) for image in images_u8}
+    return [
+        row
+        for row in range(len(calibration))
+        if {calibration.sha256[row], calibration.source_sha256[row]} & files
+        or pixels_sha256(calibration.images_u8[row]) in pixels
+    ]
+
+
+def _manifest_entries(folder: Path) -> tuple[list[_Entry], bool]:
+    """(entries in the order of their paths, whether they are phantoms)."""
+    manifest = folder / MANIFEST
+    try:
+        with manifest.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            columns = set(reader.fieldnames or ())
+            if not {"path", "sha256"} <= columns:
+                raise DataError(f"{manifest}: columns `path` and `sha256` were expected, not {sorted(columns)}")
+            rows = sorted(reader, key=lambda row: str(row["path"]))
+        entries = [
+            _Entry(
+                folder / row["path"], row["sha256"], row.get("source_sha256") or row["sha256"], _label(row.get("label"))
+            )
+            for row in rows
+        ]
+    except (csv.Error, ValueError, TypeError) as error:
+        raise DataError(f"{manifest}: is damaged ({error}); make the folder again") from error
+    return entries, "seed" in columns
+
+
+def _folder_entries(folder: Path, spec: ModelSpec) -> list[_Entry]:
+    entries = []
+    for path in sorted(find_images([folder])):
+        digest = sha256_of(path)
+        label = spec.labels.index(path.parent.name) if path.parent.name in spec.labels else None
+        entries.append(_Entry(path, digest, digest, label))
+    return entries
+
+
+def _label(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _read(entry: _Entry, spec: ModelSpec, verify: bool) -> NDArray[np.uint8]:
+    if verify and not entry.path.is_file():
+        raise DataError(f"{entry.path}: named in {MANIFEST} and missing; make the folder again")
+    if verify and sha256_of(entry.path) != entry.sha256:
+        raise DataError(f"{entry.path}: its SHA-256 is not the manifest's: the file was altered; make the folder again")
+    try:
+        return preprocess(read_grey(entry.path, least_side=spec.size), spec)
+    except ImageError as error:
+        raise DataError(f"a calibration image cannot be read; remove or replace it: {error}") from error
+
+
+def _refuse_unfit(calibration: CalibrationSet) -> None:
+    blank = (calibration.images_u8.min(axis=(1, 2)) == calibration.images_u8.max(axis=(1, 2))).sum()
+    if blank:
+        raise DataError(
+            f"{calibration.folder}: {blank} of {len(calibration)} images are of one grey value; remove them"
+        )
+    known = {label for label in calibration.labels if label is not None}
+    if len(known) == 1 and None not in calibration.labels:
+        raise DataError(f"{calibration.folder}: all images have label {known.pop()}; images of both classes are needed")

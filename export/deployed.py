@@ -1,0 +1,100 @@
+"""The network as it is deployed: one grey channel in, named outputs, batch 1, nothing of training left.
+
+A grey image repeated over three channels meets a first convolution whose kernel is linear in them: summing the kernel
+over its input channels gives the same answer from one channel, with a third of the input.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelError
+from edge_runtime.quantization import grey_to_float
+
+INPUT, OUTPUT = "grey", "probability"
+# Summing a kernel's channels reorders float32 additions and nothing else; a larger difference means that the layers
+# before the first convolution treat channels differently.
+FOLDING_TOLERANCE = 1e-5
+
+_BATCH_SIZE = 32
+_KERNEL_INPUT_AXIS = 2  # of a convolution's kernel (height, width, input, output)
+
+
+def load_network(path: Path, size: int) -> keras.Model:
+    """The trained network of a `.keras` file, on the CPU, where every deployed file runs too.
+
+    Raises:
+        ModelError: it cannot be loaded, or its input or output is not that of the contract.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its readers do: zipfile's, h5py's, json's, its own
+        raise ModelError(f"{path}: cannot be loaded as a Keras network: {error}") from error
+    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
+    if shapes[0] not in ((None, size, size, 3), (None, size, size, 1)) or shapes[-1] != (None, 1) or len(shapes) != 2:
+        expected = f"input ({size}, {size}, 3) and output (1,)"
+        raise ModelError(f"{path}: {expected} were expected, as its spec says, not {shapes}")
+    return model
+
+
+def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 (N,), the network's answer to grey uint8 (N, S, S) images: what every deployed file is held to."""
+    channels = model.inputs[0].shape[-1]
+    batches = []
+    for start in range(0, len(images_u8), _BATCH_SIZE):
+        grey = grey_to_float(images_u8[start : start + _BATCH_SIZE])[..., np.newaxis]
+        batches.append(np.asarray(model.predict_on_batch(np.repeat(grey, channels, axis=-1)))[:, 0])
+    probabilities: NDArray[np.float32] = np.concatenate(batches)
+    return probabilities
+
+
+def with_grey_input(model: keras.Model, images_u8: NDArray[np.uint8]) -> keras.Model:
+    """The network with input `grey`, float32 (N, S, S, 1), 0 to 1, giving the same answers.
+
+    Args:
+        model: takes (N, S, S, 3) or (N, S, S, 1).
+        images_u8: uint8 (N, S, S), on which the answers are compared.
+    """
+    _, height, width, _ = model.inputs[0].shape
+    grey = keras.Input((height, width, 1), name=INPUT)
+    folded = _fold_channels(model, grey)
+    if folded is not None:
+        difference = np.abs(float_probabilities(folded, images_u8) - float_probabilities(model, images_u8)).max()
+        if difference <= FOLDING_TOLERANCE:
+            return folded
+    return keras.Model(grey, model(layers.Concatenate(name="repeat")([grey] * 3)), name=model.name)
+
+
+def deployed_function(model: keras.Model) -> Any:
+    """A tf.function from `grey` (1, S, S, 1) to a dict of named outputs, in inference mode."""
+    _, height, width, channels = model.inputs[0].shape
+    signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name=INPUT)]
+    return tf.function(lambda grey: {OUTPUT: model(grey, training=False)}, input_signature=signature)
+
+
+def _fold_channels(model: keras.Model, grey: keras.KerasTensor) -> keras.Model | None:
+    """The same layers over one channel, the first convolution's kernel summed; None where that does not fit."""
+    try:
+        folded = keras.models.clone_model(model, input_tensors=grey)
+        for trained, layer in zip(model.layers, folded.layers, strict=True):
+            pairs = zip(trained.get_weights(), layer.get_weights(), strict=True)
+            layer.set_weights([_fold(weights, place.shape) for weights, place in pairs])
+    except (ValueError, tf.errors.InvalidArgumentError):  # layers that fix their number of channels cannot be rebuilt
+        return None
+    return folded
+
+
+def _fold(weights: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if weights.shape == shape:
+        return weights
+    if weights.ndim == 4 and shape[_KERNEL_INPUT_AXIS] == 1:
+        return weights.sum(axis=_KERNEL_INPUT_AXIS, keepdims=True)
+    raise ValueError(f"weights of shape {weights.shape} do not fold to {shape}")

@@ -1,0 +1,70 @@
+"""Golden images: a few phantoms with the answer of each file, so that a device tests itself without a radiograph."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_runtime.engines import open_engine
+from edge_runtime.preprocess import preprocess
+from edge_runtime.spec import ModelSpec
+from train.phantom import draw
+
+FOLDER = "golden"
+EXPECTED = "expected.json"
+IMAGES = 8
+CANDIDATES = 200  # phantoms to choose from
+
+_SEED = 20_221  # of the phantoms; no training or calibration set uses it
+
+
+def draw_candidates(spec: ModelSpec) -> NDArray[np.uint8]:
+    """uint8 (CANDIDATES, S, S), phantoms of both classes, preprocessed as the device does it."""
+    return np.stack([preprocess(draw(_SEED, index, index % 2).image_u8, spec) for index in range(CANDIDATES)])
+
+
+def spread_around(threshold: float, probabilities: NDArray[np.float32]) -> list[int]:
+    """Indices of IMAGES probabilities: the two next to the threshold, the others evenly from lowest to highest."""
+    levels = [threshold, threshold, *np.linspace(probabilities.min(), probabilities.max(), IMAGES - 2)]
+    left = dict(enumerate(probabilities.tolist()))
+    chosen = []
+    for level in levels:
+        nearest = min(left, key=lambda index: (abs(left[index] - level), index))
+        chosen.append(nearest)
+        del left[nearest]
+    return sorted(chosen)
+
+
+def golden_files(
+    images_u8: NDArray[np.uint8], chosen: Iterable[int], models: Mapping[Path, ModelSpec]
+) -> dict[str, bytes]:
+    """The files of the golden folder by name: a PNG for each chosen image, and the answers of every model file.
+
+    Args:
+        images_u8: uint8 (N, S, S).
+        chosen: indices into images_u8.
+        models: model file to the spec inside it.
+    """
+    pictures = {f"phantom_{index:03d}.png": images_u8[index] for index in chosen}
+    engines = {path.name: open_engine(path, spec) for path, spec in models.items()}
+    expected = {
+        name: {
+            model: {output: value.tolist() for output, value in engine.run(image_u8).items()}
+            for model, engine in engines.items()
+        }
+        for name, image_u8 in pictures.items()
+    }
+    files = {name: _png(image_u8) for name, image_u8 in pictures.items()}
+    return files | {EXPECTED: (json.dumps(expected, indent=1) + "\n").encode()}
+
+
+def _png(image_u8: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image_u8).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,57 @@
+"""Quantisation recipes behind one protocol: a float network and calibration images in, int8 files out.
+
+To add one: a file here with a class that satisfies `Recipe`, and a line in `_RECIPES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from edge_runtime.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+
+    from export.calibration import CalibrationSet
+
+
+class Recipe(Protocol):
+    """Makes int8 files."""
+
+    name: str  # as in `--recipe`
+
+    def quantize(
+        self, model: keras.Model, float_files: Mapping[str, bytes], calibration: CalibrationSet
+    ) -> dict[str, bytes]:
+        """The int8 file of each format, by suffix.
+
+        Both formats are asked for at once, so that a recipe can share ranges and rounded weights between them.
+
+        Args:
+            model: takes `grey`, (N, S, S, 1), 0 to 1. It is not changed.
+            float_files: the float files by suffix, `.tflite` or `.onnx`; the answer has the same suffixes.
+            calibration: images that may be learnt from.
+
+        Raises:
+            ModelError: the network cannot be quantised.
+        """
+
+
+# name -> (module, class); imported when opened, because converters are slow to import.
+_RECIPES = {"minmax": ("export.recipes.minmax", "MinMax")}
+NAMES = tuple(_RECIPES)
+
+
+def open_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in _RECIPES:
+        raise DataError(f"--recipe {name}: no such recipe; there are {', '.join(NAMES)}")
+    module, class_name = _RECIPES[name]
+    recipe: Recipe = getattr(importlib.import_module(module), class_name)()
+    return recipe

@@ -1,0 +1,31 @@
+"""Min-max: the range of a tensor is the smallest and the largest value that calibration caused. The plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+
+from export.calibration import CalibrationSet
+from export.qdq import QdqScheme, to_int8_onnx
+from export.to_tflite import to_int8_tflite
+
+
+class MinMax:
+    """Each converter's own calibration, as a user would call it."""
+
+    name = "minmax"
+
+    def __init__(self, scheme: QdqScheme | None = None) -> None:
+        self._scheme = scheme or QdqScheme()
+
+    def quantize(
+        self, model: keras.Model, float_files: Mapping[str, bytes], calibration: CalibrationSet
+    ) -> dict[str, bytes]:
+        """See `Recipe.quantize`."""
+        quantized = {}
+        if ".tflite" in float_files:
+            quantized[".tflite"] = to_int8_tflite(model, calibration.inputs)
+        if ".onnx" in float_files:
+            quantized[".onnx"] = to_int8_onnx(float_files[".onnx"], calibration.inputs, self._scheme)
+        return quantized

@@ -1,0 +1,158 @@
+"""What edge-train left behind, read back: the network, its spec, its test images and its calibration images.
+
+A network made elsewhere comes as a `.keras` file and a spec; it has no test images and no calibration of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.embedded_spec import sha256_of
+from edge_runtime.errors import DataError, ImageError, ModelError
+from edge_runtime.images import read_grey
+from edge_runtime.preprocess import preprocess
+from edge_runtime.spec import ModelSpec
+
+MODEL = "model.keras"
+SPEC = "spec.json"
+RUN = "run.json"
+SPLIT = "split.csv"
+CALIBRATION = "calibration"
+DEMO_DATA = "data"  # where `edge-train --demo` writes its images, inside the run
+
+_SPLIT_COLUMNS = ("path", "sha256", "label", "split")
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image of the test split."""
+
+    path: str  # relative to the data root
+    sha256: str  # of the file, hexadecimal
+    label: int  # 1 positive, 0 negative
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """A trained network on disk, and what is known of it."""
+
+    model: Path  # `.keras` file
+    spec: ModelSpec  # without tensors
+    leaked: bool = False  # its test split shares radiographs with its training images
+    data_root: Path | None = None  # folder of the radiographs; None for a network made elsewhere
+    calibration: Path | None = None  # folder of its calibration images
+    test: tuple[LabelledImage, ...] = ()  # empty for a network made elsewhere
+
+
+def open_network(source: Path, spec: Path | None, data: Path | None) -> FloatNetwork:
+    """The network in a run folder, or in a `.keras` file.
+
+    Args:
+        source: run folder, or `.keras` file.
+        spec: spec of a `.keras` file; None for a run.
+        data: folder of the radiographs where they are not where they were in training.
+
+    Raises:
+        ModelError: the network or its spec is missing or damaged.
+        DataError: the run's list of images is.
+    """
+    if source.is_dir():
+        if spec is not None:
+            raise DataError(f"--spec {spec}: a run folder has its own {SPEC}; --spec is for a .keras file")
+        network = _read_run(source)
+        return network if data is None else replace(network, data_root=data)
+    if not source.is_file():
+        raise ModelError(f"{source}: no such run folder or .keras file")
+    if spec is None:
+        raise DataError(f"{source}: a network made elsewhere needs its spec: --spec SPEC.json")
+    if data is not None:
+        raise DataError(f"--data {data}: needs a run folder, whose {SPLIT} says which images are for testing")
+    return FloatNetwork(source, _read_spec(spec))
+
+
+def read_test_images(network: FloatNetwork) -> NDArray[np.uint8]:
+    """uint8 (N, S, S), the test split of a run, preprocessed as the device does it.
+
+    Raises:
+        DataError: an image is missing, unreadable or not the one that the network was split with.
+    """
+    root, spec = network.data_root, network.spec
+    if root is None or not root.is_dir():
+        raise DataError(f"{root}: the folder of the run's radiographs is not there; say where it is with --data DIR")
+    images_u8 = np.empty((len(network.test), spec.size, spec.size), np.uint8)
+    for row, image in enumerate(network.test):
+        path = root / image.path
+        if not path.is_file():
+            raise DataError(f"{path}: a test image of the run is not there; say where the data are with --data DIR")
+        if sha256_of(path) != image.sha256:
+            raise DataError(f"{path}: not the file that {SPLIT} names (its SHA-256 differs); train again or restore it")
+        try:
+            images_u8[row] = preprocess(read_grey(path, least_side=spec.size), spec)
+        except ImageError as error:
+            raise DataError(f"a test image cannot be read: {error}") from error
+    return images_u8
+
+
+def _read_run(folder: Path) -> FloatNetwork:
+    facts = _read_json(folder / RUN)
+    if not (folder / MODEL).is_file():
+        raise ModelError(f"{folder / MODEL}: missing; was training finished? edge-train --resume continues it")
+    root = Path(str(facts.get("data_root", "")))
+    if facts.get("demo") and not root.is_dir():
+        root = folder / DEMO_DATA
+    return FloatNetwork(
+        model=folder / MODEL,
+        spec=_read_spec(folder / SPEC),
+        leaked=bool(facts.get("leaked", False)),
+        data_root=root,
+        calibration=folder / CALIBRATION,
+        test=_read_split(folder / SPLIT),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(f"{path.parent}: no {path.name} inside; a run folder of edge-train was expected") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error})") from error
+    if not isinstance(facts, dict):
+        raise ModelError(f"{path}: a JSON object was expected, not {type(facts).__name__}")
+    return facts
+
+
+def _read_spec(path: Path) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path}: no such file; the spec says how images are prepared, and is never guessed"
+        ) from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _read_split(path: Path) -> tuple[LabelledImage, ...]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            missing = sorted(set(_SPLIT_COLUMNS) - set(reader.fieldnames or ()))
+            if missing:
+                raise DataError(f"{path}: columns {missing} are missing")
+            rows = [row for row in reader if row["split"] == "test"]
+        test = tuple(LabelledImage(row["path"], row["sha256"], int(row["label"])) for row in rows)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: missing; it says which images are for testing") from error
+    except (csv.Error, ValueError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({error})") from error
+    if not test:
+        raise DataError(f"{path}: names no test image; nothing could be measured")
+    return test

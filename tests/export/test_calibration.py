@@ -1,0 +1,108 @@
+"""Calibration images are checked, never guessed."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import DataError
+from edge_runtime.spec import ModelSpec
+from export.calibration import load_calibration, rows_shared_with
+
+SPEC = ModelSpec("cnn", 32, "pad", "bilinear", ("not fractured", "fractured"), 0.5, "phantom")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve images of noise in two class folders, without a manifest."""
+    chance = np.random.default_rng(1)
+    for index in range(12):
+        parent = tmp_path / SPEC.labels[index % 2]
+        parent.mkdir(exist_ok=True)
+        Image.fromarray(chance.integers(40, 200, (48, 40), dtype=np.uint8)).save(parent / f"{index:02d}.png")
+    return tmp_path
+
+
+def test_a_plain_folder_is_labelled_by_its_class_folders(folder):
+    calibration = load_calibration(folder, SPEC)
+    assert calibration.images_u8.shape == (12, 32, 32)
+    assert sorted(calibration.labels) == [0] * 6 + [1] * 6
+    assert not calibration.phantoms
+
+
+def test_inputs_span_exactly_zero_to_one_and_leave_the_images_alone(folder):
+    calibration = load_calibration(folder, SPEC)
+    before = calibration.images_u8.copy()
+    inputs = np.concatenate(list(calibration.inputs()))
+    assert inputs.shape == (12, 32, 32, 1) and inputs.dtype == np.float32
+    assert (inputs.min(), inputs.max()) == (0.0, 1.0)
+    assert np.array_equal(calibration.images_u8, before)
+
+
+def test_an_altered_image_is_refused(make_run):
+    folder = make_run("cnn") / "calibration"
+    Image.fromarray(np.eye(32, dtype=np.uint8) * 255).save(folder / "020.png")
+    with pytest.raises(DataError, match="020.png: its SHA-256 is not the manifest's"):
+        load_calibration(folder, SPEC)
+
+
+def test_a_missing_image_is_refused(make_run):
+    folder = make_run("cnn") / "calibration"
+    (folder / "021.png").unlink()
+    with pytest.raises(DataError, match="021.png: named in manifest.csv and missing"):
+        load_calibration(folder, SPEC)
+
+
+def test_fewer_than_ten_images_are_refused(folder):
+    shutil.rmtree(folder / "fractured")
+    with pytest.raises(DataError, match="6 calibration images; at least 10"):
+        load_calibration(folder, SPEC)
+
+
+def test_no_folder_is_an_error_that_says_what_to_give(tmp_path):
+    with pytest.raises(DataError, match="--calibration DIR"):
+        load_calibration(tmp_path / "nowhere", SPEC)
+
+
+def test_one_class_alone_is_refused(folder):
+    for path in (folder / "fractured").iterdir():
+        path.rename(folder / "not fractured" / path.name)
+    with pytest.raises(DataError, match="both classes"):
+        load_calibration(folder, SPEC)
+
+
+def test_blank_images_are_refused(folder):
+    Image.new("L", (40, 40)).save(folder / "fractured" / "blank.png")
+    with pytest.raises(DataError, match="1 of 13 images are of one grey value"):
+        load_calibration(folder, SPEC)
+
+
+def test_a_truncated_image_is_refused_by_name(folder):
+    path = folder / "fractured" / "01.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="01.png"):
+        load_calibration(folder, SPEC)
+
+
+def test_a_manifest_with_a_seed_column_means_phantoms(make_run):
+    folder = make_run("cnn") / "calibration"
+    with (folder / "manifest.csv").open(newline="") as stream:
+        rows = [{"path": row["path"], "sha256": row["sha256"], "label": row["label"]} for row in csv.DictReader(stream)]
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ("path", "sha256", "label", "seed", "index"))
+        writer.writeheader()
+        writer.writerows({**row, "seed": 1, "index": index} for index, row in enumerate(rows))
+    calibration = load_calibration(folder, SPEC)
+    assert calibration.phantoms and calibration.source_sha256 == calibration.sha256
+
+
+def test_images_shared_with_the_test_split_are_found_by_file_and_by_pixels(folder):
+    calibration = load_calibration(folder, SPEC)
+    by_file = rows_shared_with(calibration, [calibration.source_sha256[3]], [])
+    by_pixels = rows_shared_with(calibration, ["0" * 64], [calibration.images_u8[5]])
+    assert (by_file, by_pixels) == ([3], [5])
+    assert len(calibration.without([3, 5])) == 10
