@@ -1,0 +1,50 @@
+"""What was worked out before: small JSON files in the user's cache folder, keyed by content, written beside and renamed.
+
+A cache that cannot be read or written costs time and nothing else, so it never raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ALGORITHM_VERSION = "1"  # of decoding, fingerprints and comparison: raise it, and old entries are not found any more
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/fracture-edge`, by default below `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fracture-edge"
+
+
+def load(kind: str, key: str) -> Any | None:
+    """What was stored under a kind of entry and a key; None: nothing, or nothing readable."""
+    try:
+        return json.loads(_path(kind, key).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def store(kind: str, key: str, value: Any) -> None:
+    """Stores plain JSON types under a kind of entry and a key."""
+    path = _path(kind, key)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
+                json.dump(value, stream)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+
+
+def _path(kind: str, key: str) -> Path:
+    digest = hashlib.sha256(f"{ALGORITHM_VERSION}\n{key}".encode(errors="surrogateescape")).hexdigest()
+    return cache_folder() / "audit" / f"{kind}-{digest[:32]}.json"
