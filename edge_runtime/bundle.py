@@ -78,12 +78,15 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelError(f"{bundle}: no {MANIFEST} inside; this is not a bundle written by edge-export") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(manifest, Mapping) or manifest.get("format") != BUNDLE_FORMAT:
         raise ModelError(f"{path}: bundle format {BUNDLE_FORMAT} was expected; was it written by another version?")
     if not isinstance(manifest.get("files"), Mapping):
         raise ModelError(f"{path}: lists no files; copy the bundle again")
+    for name, record in manifest["files"].items():
+        if not isinstance(record, Mapping) or not {"size", "sha256"} <= set(record):
+            raise ModelError(f"{path}: gives no size and SHA-256 of {name}; copy the bundle again")
     return dict(manifest)
 
 

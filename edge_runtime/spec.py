@@ -40,6 +40,14 @@ class Tensor:
             quantized != (self.dtype == "float32"),
             f"tensor {self.name!r}: integers have a scale and a zero point, float32 has none",
         )
+        _require(
+            self.scale is None or (isinstance(self.scale, int | float) and 0.0 < self.scale < math.inf),
+            f"tensor {self.name!r}: scale is a number above 0, not {self.scale!r}",
+        )
+        _require(
+            self.zero_point is None or isinstance(self.zero_point, int),
+            f"tensor {self.name!r}: zero_point is an integer, not {self.zero_point!r}",
+        )
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,13 @@ class ModelSpec:
         _require(
             self.version == SPEC_VERSION, f"spec version {self.version}; this program reads version {SPEC_VERSION}"
         )
+        _require(isinstance(self.name, str), f"name is a text, not {self.name!r}")
         _require(isinstance(self.size, int) and 8 <= self.size <= 4096, f"size is 8 to 4096 pixels, not {self.size!r}")
         _require(self.aspect in ASPECTS, f"aspect is one of {ASPECTS}, not {self.aspect!r}")
         _require(self.resampling in RESAMPLINGS, f"resampling is one of {RESAMPLINGS}, not {self.resampling!r}")
         _require(self.domain in DOMAINS, f"domain is one of {DOMAINS}, not {self.domain!r}")
-        _require(len(self.labels) == 2 and self.labels[0] != self.labels[1], "labels are two different names")
+        are_names = len(self.labels) == 2 and all(isinstance(label, str) for label in self.labels)
+        _require(are_names and self.labels[0] != self.labels[1], "labels are two different names")
         _require(
             math.isfinite(self.threshold) and 0.0 < self.threshold < 1.0,
             f"threshold lies between 0 and 1, not {self.threshold!r}",
@@ -102,7 +112,8 @@ class ModelSpec:
         """
         values = _checked(cls, record)
         try:
-            values["labels"] = tuple(values.get("labels", ()))
+            if "labels" in values:
+                values["labels"] = tuple(values["labels"])
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
             return cls(**values)
         except TypeError as error:
@@ -117,7 +128,7 @@ class ModelSpec:
         """
         try:
             record = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"the spec is not JSON: {error}") from error
         return cls.from_dict(record)
 
