@@ -92,11 +92,15 @@ def open_engine(path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | 
         threads: how many the engine may use; None leaves it to the engine.
 
     Raises:
-        DependencyError: the engine is not installed.
+        DependencyError: the engine is not installed, or cannot be imported.
         ModelError: the engine cannot load the file, or its tensors are not those of the spec.
     """
     name = choose_engine((path.suffix,), engine)
     _, module, class_name, _, _ = _ENGINES[name]
     constructor = getattr(importlib.import_module(module), class_name)
-    opened: Engine = constructor(path, spec, threads)
+    try:
+        opened: Engine = constructor(path, spec, threads)
+    except ImportError as error:  # its package is there: a part of it, or a library of the system, is not
+        message = f"{name} is installed but cannot be imported ({error}): {install_command(name)}"
+        raise DependencyError(message) from error
     return opened
