@@ -38,7 +38,7 @@ def main(
     if self_test:
         if images:
             raise click.UsageError("--self-test takes no images: it uses those of the bundle")
-        return _self_test(model, threads, as_json)
+        return _self_test(model, engine, threads, as_json)
     if not images:
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.predictor import Predictor
@@ -93,7 +93,7 @@ def _write_line(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _self_test(model: Path | None, threads: int | None, as_json: bool) -> int:
+def _self_test(model: Path | None, engine: str, threads: int | None, as_json: bool) -> int:
     from edge_runtime.predictor import model_path
     from edge_runtime.self_test import run_self_test
 
@@ -101,7 +101,7 @@ def _self_test(model: Path | None, threads: int | None, as_json: bool) -> int:
     if not bundle.is_dir():
         raise ModelError(f"{bundle}: --self-test needs a bundle folder")
     results = []
-    for result in run_self_test(bundle, threads):
+    for result in run_self_test(bundle, threads, engine):
         results.append(result)
         if as_json:
             _write_line(json.dumps({**result.__dict__, "passed": result.passed}))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_runtime.bundle import model_files, verify_bundle
 from edge_runtime.embedded_spec import read_embedded_spec
-from edge_runtime.engines import engines_for, install_command, is_installed, open_engine
+from edge_runtime.engines import AUTO, engines_for, install_command, is_installed, open_engine
 from edge_runtime.errors import DependencyError, ModelError
 from edge_runtime.images import read_grey
 
@@ -41,42 +41,57 @@ class SelfTestResult:
         return self.largest_difference <= self.tolerance
 
 
-def run_self_test(bundle: Path, threads: int | None = None) -> Iterator[SelfTestResult]:
+def run_self_test(bundle: Path, threads: int | None = None, engine: str = AUTO) -> Iterator[SelfTestResult]:
     """A result for each model file of the bundle and each installed engine that runs it.
 
+    Args:
+        bundle: folder with golden images.
+        threads: how many an engine may use; None leaves it to the engine.
+        engine: the one to test, or `auto` for all.
+
     Raises:
-        ModelError: the bundle is altered or has no golden images.
+        ModelError: the bundle is altered, has no golden images or no file for the engine.
         DependencyError: no engine for any of its files is installed.
     """
-    manifest = verify_bundle(bundle)
-    expected = _read_expected(bundle)
-    pairs = [(name, engine) for name in model_files(manifest) for engine in engines_for(Path(name).suffix)]
-    installed = [(name, engine) for name, engine in pairs if is_installed(engine)]
+    names = model_files(verify_bundle(bundle))
+    expected = _read_expected(bundle, names)
+    pairs = [
+        (name, fitting) for name in names for fitting in engines_for(Path(name).suffix) if engine in (AUTO, fitting)
+    ]
+    if not pairs:
+        raise ModelError(f"{bundle}: holds no model file{'' if engine == AUTO else f' that {engine} runs'}")
+    installed = [(name, fitting) for name, fitting in pairs if is_installed(fitting)]
     if not installed:
-        raise DependencyError(f"no engine is installed: {install_command(pairs[0][1])}")
-    for name, engine in installed:
-        yield _compare(bundle, name, engine, threads, expected)
+        raise DependencyError(f"no engine for it is installed: {install_command(pairs[0][1])}")
+    for name, fitting in installed:
+        yield _compare(bundle, name, fitting, threads, {image: of[name] for image, of in expected.items()})
 
 
 def _compare(
-    bundle: Path, name: str, engine_name: str, threads: int | None, expected: dict[str, dict[str, dict[str, float]]]
+    bundle: Path, name: str, engine_name: str, threads: int | None, expected: dict[str, float]
 ) -> SelfTestResult:
     spec = read_embedded_spec(bundle / name, verify=False).spec
     engine = open_engine(bundle / name, spec, engine_name, threads)
     differences = [
-        abs(float(engine.run(read_grey(bundle / GOLDEN / image))["probability"]) - of_file[name]["probability"])
-        for image, of_file in expected.items()
+        abs(float(engine.run(read_grey(bundle / GOLDEN / image))["probability"]) - probability)
+        for image, probability in expected.items()
     ]
     tolerance = FLOAT_TOLERANCE if spec.input.dtype == "float32" else INT8_TOLERANCE
     return SelfTestResult(name, f"{engine.name} {engine.version}", len(differences), max(differences), tolerance)
 
 
-def _read_expected(bundle: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """{image: {model file: {output: value}}} as export recorded it."""
+def _read_expected(bundle: Path, names: list[str]) -> dict[str, dict[str, float]]:
+    """{image: {model file: probability}} as export recorded it."""
     path = bundle / GOLDEN / EXPECTED
     if not path.is_file():
         raise ModelError(f"{path}: missing; --self-test needs a bundle with golden images")
-    expected: dict[str, dict[str, dict[str, float]]] = json.loads(path.read_bytes())
+    try:
+        expected = {
+            image: {name: float(of_file[name]["probability"]) for name in names}
+            for image, of_file in json.loads(path.read_bytes()).items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path}: not the answer of every model file ({error}); export the bundle again") from error
     if not expected:
         raise ModelError(f"{path}: lists no images; export the bundle again")
     return expected
