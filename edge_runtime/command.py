@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -14,6 +15,16 @@ EXIT_INTERRUPTED = 130
 
 class Command(click.Command):
     """A click command that ends with the exit code of the EdgeError raised inside it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; a clean end where the reader of its output has left, as in `| head`."""
+        # Here and not in `main`: click would end with code 1 before.
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is left in the buffer is flushed once more at exit, and must go somewhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command and exits; 130 where it was interrupted, 6 where reading or writing failed."""
@@ -29,10 +40,6 @@ class Command(click.Command):
         except EdgeError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
-        except BrokenPipeError:
-            # The reader of our output has left (`| head`): a clean end, but Python must not flush to it again.
-            sys.stdout = None
-            sys.exit(0)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror or error}", err=True)
