@@ -1,0 +1,129 @@
+"""The one path from image to decision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime import Prediction, Predictor, predictor
+from edge_runtime.embedded_spec import embed, read_embedded_spec
+from edge_runtime.errors import ImageError, ModelError
+from edge_runtime.images import read_grey
+from edge_runtime.preprocess import preprocess
+
+
+@pytest.fixture(scope="module")
+def litert(tiny_bundle) -> Predictor:
+    return Predictor(tiny_bundle)
+
+
+def answer(prediction: Prediction) -> dict:
+    """All but what depends on the clock and on how the image was named."""
+    return {key: value for key, value in prediction.to_dict().items() if key not in ("milliseconds", "path")}
+
+
+def test_path_text_and_bytes_of_an_image_have_one_answer(litert, golden_images):
+    path = golden_images[0]
+    by_path, by_text, by_bytes = (litert.predict(source) for source in (path, str(path), path.read_bytes()))
+    assert answer(by_path) == answer(by_text) == answer(by_bytes)
+    assert (by_path.path, by_text.path, by_bytes.path) == (str(path), str(path), "-")
+
+
+def test_a_prediction_tells_how_it_was_made(litert, tiny_bundle, golden_images):
+    prediction = litert.predict(golden_images[0])
+    assert prediction.model == "tiny/model_int8.tflite"
+    assert prediction.model_sha256 == read_embedded_spec(tiny_bundle / "model_int8.tflite").model_sha256
+    assert prediction.engine.startswith("litert ")
+    assert set(prediction.milliseconds) == {"decode", "preprocess", "inference"}
+    assert all(part >= 0 for part in prediction.milliseconds.values())
+
+
+def test_golden_images_get_the_probability_that_export_recorded(litert, tiny_bundle, golden_images):
+    expected = json.loads((tiny_bundle / "golden" / "expected.json").read_bytes())
+    for path in golden_images:
+        recorded = expected[path.name]["model_int8.tflite"]["probability"]
+        # A step of int8 is 1/256; another processor may differ by some.
+        assert abs(litert.predict(path).probability - recorded) <= 0.05
+
+
+def test_a_probability_is_that_of_the_preprocessed_image(litert, radiograph_u8, tmp_path):
+    Image.fromarray(radiograph_u8).save(tmp_path / "x.png")
+    image_u8 = preprocess(read_grey(tmp_path / "x.png"), litert.model.spec)
+    assert litert.predict(tmp_path / "x.png").probability == litert.probability(image_u8)
+
+
+def with_threshold(model: Path, threshold: float, folder: Path) -> Path:
+    embedded = read_embedded_spec(model)
+    path = folder / f"{threshold}{model.suffix}"
+    alone = model.read_bytes()[: embedded.model_bytes]
+    path.write_bytes(embed(alone, replace(embedded.spec, threshold=threshold), model.suffix))
+    return path
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
+def test_a_probability_at_the_threshold_is_fractured(tiny_bundle, golden_images, tmp_path, engine):
+    model = tiny_bundle / f"model_float32{'.tflite' if engine == 'litert' else '.onnx'}"
+    probability = Predictor(model, engine).predict(golden_images[0]).probability
+    above = float(np.nextafter(probability, 1))
+    for threshold, decision, label in (
+        (probability, "fractured", "fractured"),
+        (above, "not fractured", "not fractured"),
+    ):
+        prediction = Predictor(with_threshold(model, threshold, tmp_path)).predict(golden_images[0])
+        assert (prediction.decision, prediction.label) == (decision, label)
+        assert prediction.threshold == threshold
+        assert ("at or above" in prediction.reason) == (decision == "fractured")
+
+
+def test_the_label_is_the_name_that_the_data_set_used(tiny_bundle, golden_images, tmp_path):
+    model = tiny_bundle / "model_float32.onnx"
+    embedded = read_embedded_spec(model)
+    spec = replace(embedded.spec, labels=("gesund", "Bruch"), threshold=1e-9)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(embed(model.read_bytes()[: embedded.model_bytes], spec, ".onnx"))
+    prediction = Predictor(path).predict(golden_images[0])
+    assert (prediction.label, prediction.decision) == ("Bruch", "fractured")
+
+
+@pytest.mark.parametrize("source", ["absent.png", b"", b"text"])
+def test_what_cannot_be_judged_raises_and_the_next_image_is_judged(litert, golden_images, source):
+    with pytest.raises(ImageError):
+        litert.predict(source)
+    assert litert.predict(golden_images[0]).decision == "not fractured"
+
+
+def test_a_large_jpeg_is_decoded_reduced(litert, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        predictor, "read_grey", lambda source, least_side: asked.append(least_side) or read_grey(source)
+    )
+    Image.new("L", (64, 64)).save(tmp_path / "x.jpg")
+    litert.predict(tmp_path / "x.jpg")
+    assert asked == [litert.model.spec.size]
+
+
+# Which model
+
+
+def test_the_model_given_comes_before_the_environment(tiny_bundle, monkeypatch):
+    monkeypatch.setenv("EDGE_MODEL", "elsewhere")
+    assert Predictor(tiny_bundle / "model_int8.onnx").engine.name == "onnxruntime"
+    assert Predictor(str(tiny_bundle)).engine.name == "litert"
+
+
+def test_the_environment_names_the_model(tiny_bundle, monkeypatch):
+    monkeypatch.setenv("EDGE_MODEL", str(tiny_bundle))
+    assert Predictor().model.path == tiny_bundle / "model_int8.tflite"
+
+
+def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
+    monkeypatch.delenv("EDGE_MODEL", raising=False)
+    with pytest.raises(ModelError, match="--model BUNDLE"):
+        Predictor()
+    monkeypatch.setattr(predictor, "shipped_bundle", lambda: tiny_bundle)
+    assert Predictor().model.path.parent == tiny_bundle

@@ -1,0 +1,85 @@
+"""The record that travels with every network: nothing in it is guessed, nothing wrong gets in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge_runtime.errors import ModelError
+from edge_runtime.spec import ModelSpec, Tensor
+
+TENSORS = (Tensor("grey", "int8", 1 / 255, -128), Tensor("probability", "int8", 1 / 256, -128))
+SPEC = ModelSpec("cnn", 96, "pad", "bilinear", ("nicht gebrochen", "gebröchen"), 0.37, "radiograph")
+
+
+@pytest.mark.parametrize("spec", [SPEC, SPEC.with_tensors(TENSORS), SPEC.with_tensors((Tensor("grey", "float32"),))])
+def test_a_spec_survives_json(spec):
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert ModelSpec.from_json(spec.to_json().encode()) == spec
+    assert ModelSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_json_keeps_names_readable():
+    assert "gebröchen" in SPEC.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"size": 7}, "size is 8 to 4096"),
+        ({"size": 5000}, "size is 8 to 4096"),
+        ({"size": 96.0}, "size is 8 to 4096"),
+        ({"size": "96"}, "size is 8 to 4096"),
+        ({"aspect": "crop"}, "aspect is one of"),
+        ({"resampling": "nearest"}, "resampling is one of"),
+        ({"domain": "cat"}, "domain is one of"),
+        ({"threshold": 0.0}, "threshold lies between 0 and 1"),
+        ({"threshold": 1}, "threshold lies between 0 and 1"),
+        ({"threshold": float("nan")}, "threshold lies between 0 and 1"),
+        ({"threshold": "0.5"}, "right form"),
+        ({"threshold": None}, "right form"),
+        ({"labels": ["one"]}, "two different names"),
+        ({"labels": ["same", "same"]}, "two different names"),
+        ({"labels": ["a", "b", "c"]}, "two different names"),
+        ({"labels": None}, "right form"),
+        ({"labels": [1, 2]}, "two different names"),
+        ({"name": 5}, "name is a text"),
+        ({"version": 2}, "spec version 2"),
+        ({"colour": "grey"}, r"unknown keys \['colour'\]"),
+        ({"tensors": [{"name": "grey", "dtype": "int4"}]}, "dtype is one of"),
+        ({"tensors": [{"name": "grey", "dtype": "int8"}]}, "integers have a scale"),
+        ({"tensors": [{"name": "grey", "dtype": "int8", "scale": 0.1}]}, "together or not at all"),
+        ({"tensors": [{"name": "grey", "dtype": "float32", "scale": 0.1, "zero_point": 0}]}, "float32 has none"),
+        ({"tensors": [{"name": "grey", "dtype": "int8", "scale": "wide", "zero_point": 0}]}, "scale is a number"),
+        ({"tensors": [{"name": "grey", "dtype": "int8", "scale": -0.1, "zero_point": 0}]}, "scale is a number"),
+        ({"tensors": [{"name": "grey", "dtype": "int8", "scale": 0.1, "zero_point": 0.5}]}, "zero_point is an integer"),
+        ({"tensors": [{"name": "grey", "dtype": "float32", "unit": "mm"}]}, r"Tensor: unknown keys \['unit'\]"),
+        ({"tensors": [5]}, "a JSON object was expected, not int"),
+        ({"tensors": [{"name": "grey"}]}, "dtype"),
+        ({"tensors": 5}, "right form"),
+    ],
+)
+def test_what_does_not_fit_is_a_model_error_that_says_so(change, says):
+    with pytest.raises(ModelError, match=says):
+        ModelSpec.from_json(json.dumps(SPEC.to_dict() | change))
+
+
+@pytest.mark.parametrize("key", ["name", "size", "aspect", "resampling", "labels", "threshold", "domain"])
+def test_a_missing_key_is_named(key):
+    record = SPEC.to_dict()
+    del record[key]
+    with pytest.raises(ModelError, match=key):
+        ModelSpec.from_dict(record)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"spec"', b"\xff\xfe\x00", "[" * 100_000])
+def test_what_is_no_json_object_is_a_model_error(text):
+    with pytest.raises(ModelError):
+        ModelSpec.from_json(text)
+
+
+def test_a_network_before_export_has_no_input_to_ask_for():
+    assert SPEC.with_tensors(TENSORS).input == TENSORS[0]
+    with pytest.raises(ModelError, match="not yet exported"):
+        _ = SPEC.input
