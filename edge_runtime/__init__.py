@@ -22,7 +22,6 @@ __all__ = [
     "Prediction",
     "Predictor",
     "StorageError",
-    "preprocess",
     "read_grey",
 ]
 
@@ -38,13 +37,12 @@ if TYPE_CHECKING:
     )
     from edge_runtime.images import read_grey
     from edge_runtime.predictor import Prediction, Predictor
-    from edge_runtime.preprocess import preprocess
     from edge_runtime.spec import ModelSpec
 
+# No name here may be that of a module: importing the module, by whatever way, would put it in the name's place.
 _HOMES = {
     "Prediction": "predictor",
     "Predictor": "predictor",
-    "preprocess": "preprocess",
     "read_grey": "images",
     "ModelSpec": "spec",
 }
