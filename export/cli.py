@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from edge_runtime.command import Command
-from export.exporter import FORMATS, ExportRequest
 from export.recipes import NAMES
+from export.request import FORMATS, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,30 +40,22 @@ def spread_around(threshold: float, probabilities: NDArray[np.float32]) -> list[
     return sorted(chosen)
 
 
-def golden_files(
-    images_u8: NDArray[np.uint8], chosen: Iterable[int], models: Mapping[Path, ModelSpec]
-) -> dict[str, bytes]:
-    """The files of the golden folder by name: a PNG for each chosen image, and the answers of every model file.
+def write_golden(folder: Path, images_u8: Mapping[int, NDArray[np.uint8]], models: Mapping[Path, ModelSpec]) -> None:
+    """Writes a lossless PNG of each image, and `expected.json` with the answers of every model file.
 
     Args:
-        images_u8: uint8 (N, S, S).
-        chosen: indices into images_u8.
+        folder: to be made.
+        images_u8: uint8 (S, S), by the index of the phantom.
         models: model file to the spec inside it.
     """
-    pictures = {f"phantom_{index:03d}.png": images_u8[index] for index in chosen}
+    folder.mkdir()
     engines = {path.name: open_engine(path, spec) for path, spec in models.items()}
-    expected = {
-        name: {
+    expected = {}
+    for index, image_u8 in images_u8.items():
+        name = f"phantom_{index:03d}.png"
+        Image.fromarray(image_u8).save(folder / name)
+        expected[name] = {
             model: {output: value.tolist() for output, value in engine.run(image_u8).items()}
             for model, engine in engines.items()
         }
-        for name, image_u8 in pictures.items()
-    }
-    files = {name: _png(image_u8) for name, image_u8 in pictures.items()}
-    return files | {EXPECTED: (json.dumps(expected, indent=1) + "\n").encode()}
-
-
-def _png(image_u8: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image_u8).save(buffer, "PNG")
-    return buffer.getvalue()
+    (folder / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")

@@ -31,7 +31,11 @@ _REAL_INPUT = "grey_real"  # the input after it was dequantised
 
 @dataclass(frozen=True)
 class QdqScheme:
-    """How integers are laid out in an int8 `.onnx` file; weights are int8 and symmetric."""
+    """How integers are laid out in an int8 `.onnx` file; weights are int8 and symmetric.
+
+    The defaults were measured: with 7 bits two to four times as many decisions of MobileNetV2 change as with 8, and
+    with uint8 activations ONNX Runtime, told to be precise, gives the same bits on x86 with and without VNNI.
+    """
 
     activations: str = "uint8"  # `uint8` or `int8`
     weight_bits: int = 8  # 7 cannot overflow the 16-bit sums of x86 without VNNI, at the price of coarser weights

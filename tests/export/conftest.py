@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from edge_runtime.spec import ModelSpec
-from export.exporter import ExportRequest, export
+from export.exporter import export
 from export.quiet import quiet_converters
+from export.request import ExportRequest
 from train.phantom import draw
 
 SEED = 5

@@ -12,8 +12,9 @@ from edge_runtime.bundle import open_model, verify_bundle
 from edge_runtime.errors import DataError, GateError
 from export import exporter, parity
 from export.bundle import new_bundle
-from export.exporter import ExportRequest, export
+from export.exporter import export
 from export.quiet import quiet_converters
+from export.request import ExportRequest
 
 
 def tree(folder) -> set[str]:

@@ -1,0 +1,23 @@
+"""What a user asks of one export, in one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMATS = ("tflite", "onnx")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What a user asks of one export."""
+
+    source: Path  # run folder, or `.keras` file
+    out: Path  # bundle to write
+    int8: bool = False  # make the int8 files too
+    spec: Path | None = None  # of a `.keras` file
+    calibration: Path | None = None  # folder of calibration images; None takes the run's own
+    data: Path | None = None  # folder of the radiographs, where they have moved
+    formats: tuple[str, ...] = FORMATS  # of FORMATS
+    recipe: str = "minmax"  # of export.recipes.NAMES
+    force: bool = False  # calibrate with phantoms for a network trained on radiographs
