@@ -27,7 +27,7 @@ from train.run_folder import (
     write_run_json,
     write_split,
 )
-from train.split_data import NAMES, SplitData, load_split_data
+from train.split_data import NAMES, SplitData, is_phantoms, load_split_data
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     data_root = data_root.absolute() if data_root else None
     run = open_unfinished_run(target, config, data_root, resume)
     root = _demo_data(run, config.seed) if data_root is None else data_root
-    domain = "phantom" if (root / phantom.DATASET_JSON).is_file() else "radiograph"
+    domain = "phantom" if is_phantoms(root) else "radiograph"
     with progress_bar("reading") as bar:
         data = load_split_data(
             root,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError, GateError
 from edge_runtime.spec import ModelSpec
+from train import phantom
 from train.audit import (
     Inventory,
     LeakMatrix,
@@ -20,6 +21,7 @@ from train.audit import (
     split_by_group,
     take_inventory,
 )
+from train.audit.grouping import group_by_links
 from train.config import TrainConfig
 from train.image_cache import cache_images
 
@@ -73,7 +75,8 @@ def load_split_data(
         GateError: the split leaks, and the leak was not accepted.
     """
     inventory = take_inventory(root, config.positive, progress)
-    groups = group_images(inventory)
+    # Phantoms are independent by construction: only files copied from one another can be one.
+    groups = group_by_links(inventory, ()) if is_phantoms(root) else group_images(inventory, progress)
     splits = (
         split_by_folders(inventory) if config.split == "folders" else split_by_group(inventory, groups, config.seed)
     )
@@ -83,6 +86,11 @@ def load_split_data(
     _check_leak(leak, config)
     cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
     return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels)
+
+
+def is_phantoms(root: Path) -> bool:
+    """Whether a folder is an embedded data set, drawn by `train.phantom`."""
+    return (root / phantom.DATASET_JSON).is_file()
 
 
 def _check_classes(splits: NDArray[np.str_], labels: NDArray[np.int64], inventory: Inventory) -> None:
