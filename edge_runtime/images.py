@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -41,6 +42,33 @@ _DICOM_MAGIC = b"DICM"
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
+class _WarningsOff:
+    """Drops Python's warnings while any thread is inside.
+
+    `warnings.catch_warnings` swaps a state of the whole process: threads that overlap would leave it swapped.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0  # threads
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings(action="ignore")
+                self._before.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+_warnings_off = _WarningsOff()
+
+
 def read_grey(source: Path | bytes, least_side: int | None = None) -> NDArray[np.uint8]:
     """uint8 (H, W), grey 0 to 255.
 
@@ -55,7 +83,7 @@ def read_grey(source: Path | bytes, least_side: int | None = None) -> NDArray[np
     name = str(source) if isinstance(source, Path) else "standard input"
     try:
         stream: BinaryIO = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a null character, which no name can have
         raise ImageError(f"{name}: no such file", "missing") from error
     except IsADirectoryError as error:
         raise ImageError(f"{name}: a folder, not an image file", "unsupported") from error
@@ -68,7 +96,7 @@ def read_grey(source: Path | bytes, least_side: int | None = None) -> NDArray[np
 def _decode(stream: BinaryIO, name: str, least_side: int | None) -> NDArray[np.uint8]:
     try:
         # Warnings are about metadata that nothing here reads, or about a size that our own limit decides on.
-        with warnings.catch_warnings(action="ignore"), _open(stream, name) as image:
+        with _warnings_off, _open(stream, name) as image:
             if least_side is not None:
                 image.draft("L", (least_side, least_side))
             image.load()

@@ -6,7 +6,9 @@ import io
 import os
 import random
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +216,10 @@ def test_a_missing_file_is_an_image_error(tmp_path):
     assert code_of(tmp_path / "absent.png") == "missing"
 
 
+def test_a_name_that_no_file_can_have_is_an_image_error():
+    assert code_of(Path("null\0character.png")) == "missing"
+
+
 def test_an_empty_file_is_an_image_error(tmp_path):
     (tmp_path / "empty.png").touch()
     assert code_of(tmp_path / "empty.png") == code_of(b"") == "empty"
@@ -318,6 +324,21 @@ def test_damaged_bytes_raise_nothing_but_an_image_error(radiograph_u8, kind):
         judged += 1
         assert grey.dtype == np.uint8 and grey.ndim == 2
     assert judged < MUTATIONS
+
+
+def test_warnings_are_dropped_in_every_thread_and_come_back(radiograph_u8):
+    tiff = bytearray(encoded(Image.fromarray(radiograph_u8), "TIFF"))
+    directory = struct.unpack_from("<I", tiff, 4)[0]
+    (entries,) = struct.unpack_from("<H", tiff, directory)
+    # The last entry becomes a private tag that claims more bytes than the file has.
+    struct.pack_into("<HHII", tiff, directory + 2 + 12 * (entries - 1), 0xC000, 7, 1 << 20, 8)
+    with pytest.warns(UserWarning, match="larger than file"):
+        Image.open(io.BytesIO(tiff)).load()
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        for grey in threads.map(read_grey, [bytes(tiff)] * 40):
+            np.testing.assert_array_equal(grey, radiograph_u8)
+    assert list(warnings.filters) == before
 
 
 # Folders

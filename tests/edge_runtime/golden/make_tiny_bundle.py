@@ -1,4 +1,4 @@
-"""Makes `tiny_bundle/` again: `python -m tests.edge_runtime.golden.make_tiny_bundle`; it needs TensorFlow, tests do not.
+"""Makes `tiny_bundle/` again: `python -m tests.edge_runtime.golden.make_tiny_bundle`. Needs TensorFlow; tests do not.
 
 A network of 32 x 32 pixels and 1,409 parameters, exported by edge-export's own code and calibrated with the embedded
 phantoms. It knows nothing of fractures; its head is scaled so that its answers spread over 0 to 1.
