@@ -1,4 +1,4 @@
-"""What was worked out before: small JSON files in the user's cache folder, keyed by content, written beside and renamed.
+"""What was worked out before: small JSON files in the user's cache folder, found by content, written aside and renamed.
 
 A cache that cannot be read or written costs time and nothing else, so it never raises.
 """

@@ -33,7 +33,7 @@ class Forest:
         return image
 
     def joined(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """bool (n,): whether each two images are in one group already."""
+        """Whether each two images are in one group already, bool (n,)."""
         pairs = zip(first.tolist(), second.tolist(), strict=True)
         return np.array([self.find(a) == self.find(b) for a, b in pairs], bool)
 

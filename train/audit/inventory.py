@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from edge_runtime.errors import DataError, ImageError, StorageError
-from edge_runtime.images import read_grey
+from edge_runtime.errors import DataError
 from train.audit.classes import POSITIVE, normalise, resolve_labels
+from train.audit.contents import Content, read_contents
 from train.audit.layout import Placement, find_files, place_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
-
-WORKERS = 2  # decoding and hashing release the interpreter lock, so threads suffice
-BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank image
-_BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,8 +64,9 @@ def take_inventory(root: Path, positive: str | None = None, progress: Progress |
     files, skipped = find_files(root)
     placements, misplaced = place_files(files)
     unreadable = [Unreadable(path, why) for path, why in [*skipped, *misplaced]]
-    contents = _read_contents(root, placements, progress)
-    readable: list[tuple[Placement, ImageRecord]] = []
+    paths = [placement.path for placement in placements]
+    contents = read_contents(root, paths, _stage(progress))
+    readable: list[tuple[Placement, Content]] = []
     for placement, content in zip(placements, contents, strict=True):
         if isinstance(content, str):
             unreadable.append(Unreadable(placement.path, content))
@@ -86,7 +75,7 @@ def take_inventory(root: Path, positive: str | None = None, progress: Progress |
     if not readable:
         raise DataError(_nothing_readable(root, unreadable))
     labels = resolve_labels(_spellings(readable), positive)
-    records = [_label(placement, record, labels[POSITIVE]) for placement, record in readable]
+    records = [_record(placement, content, labels[POSITIVE]) for placement, content in readable]
     return Inventory(root, _by_path(records), _by_path(unreadable), labels)
 
 
@@ -101,7 +90,7 @@ def _nothing_readable(root: Path, unreadable: list[Unreadable]) -> str:
     return f"{root}: none of {len(unreadable)} files can be read as an image; the first: {first.path}: {first.why}"
 
 
-def _spellings(readable: list[tuple[Placement, ImageRecord]]) -> list[str]:
+def _spellings(readable: list[tuple[Placement, Content]]) -> list[str]:
     """The class folders' names, sorted, the first spelling of each."""
     spellings: dict[str, str] = {}
     for placement, _ in sorted(readable, key=lambda pair: pair[0].class_folder):
@@ -109,89 +98,10 @@ def _spellings(readable: list[tuple[Placement, ImageRecord]]) -> list[str]:
     return sorted(spellings.values())
 
 
-def _label(placement: Placement, record: ImageRecord, positive: str) -> ImageRecord:
-    return replace(record, label=int(normalise(placement.class_folder) == normalise(positive)))
+def _record(placement: Placement, content: Content, positive: str) -> ImageRecord:
+    label = int(normalise(placement.class_folder) == normalise(positive))
+    return ImageRecord(placement.path, label=label, split=placement.split, **vars(content))
 
 
-def _read_contents(root: Path, placements: list[Placement], progress: Progress | None) -> list[ImageRecord | str]:
-    """A record without its label, or why there is none, of each placement; equal bytes are decoded once."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        hashes = list(pool.map(lambda placement: _hash_file(root / placement.path), placements))
-        firsts: dict[str, Placement] = {}
-        for sha256, placement in zip(hashes, placements, strict=True):
-            if sha256 is not None:
-                firsts.setdefault(sha256, placement)
-        decoded: dict[str, _Content | str] = {}
-        results = pool.map(lambda placement: _decode(root / placement.path), firsts.values())
-        for done, (sha256, content) in enumerate(zip(firsts, results, strict=True), 1):
-            decoded[sha256] = content
-            if progress is not None:
-                progress("reading", done, len(firsts))
-    return [
-        "the file is gone or its link leads nowhere" if sha256 is None else _record(root, placement, sha256, decoded)
-        for sha256, placement in zip(hashes, placements, strict=True)
-    ]
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What decoding one file gives."""
-
-    pixels_sha256: str
-    bytes: int
-    width: int
-    height: int
-    mode: str
-    format: str
-
-
-def _record(root: Path, placement: Placement, sha256: str, decoded: dict[str, _Content | str]) -> ImageRecord | str:
-    content = decoded[sha256]
-    if isinstance(content, str):
-        return content
-    return ImageRecord(placement.path, sha256, label=0, split=placement.split, **vars(content))
-
-
-def _hash_file(path: Path) -> str | None:
-    """Hexadecimal SHA-256 of a file; None where it is missing."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
-
-
-def _decode(path: Path) -> _Content | str:
-    """The content of an image file, or why it has none."""
-    try:
-        grey_u8 = read_grey(path)
-    except ImageError as error:
-        return str(error).removeprefix(f"{path}: ")
-    if is_blank(grey_u8):
-        return "blank: all pixels have nearly the same value"
-    mode, file_format = _read_header(path)
-    height, width = grey_u8.shape
-    return _Content(hash_pixels(grey_u8), os.stat(path).st_size, width, height, mode, file_format)
-
-
-def is_blank(grey_u8: NDArray[np.uint8]) -> bool:
-    """Whether a uint8 (H, W) image shows nothing."""
-    low, high = np.percentile(grey_u8, _BLANK_PERCENTILES)
-    return bool(high - low < BLANK_SPREAD)
-
-
-def hash_pixels(grey_u8: NDArray[np.uint8]) -> str:
-    """Hexadecimal SHA-256 of a uint8 (H, W) image and its shape."""
-    shape = np.array(grey_u8.shape, "<i8").tobytes()
-    return hashlib.sha256(shape + np.ascontiguousarray(grey_u8).tobytes()).hexdigest()
-
-
-def _read_header(path: Path) -> tuple[str, str]:
-    """(mode, format) of an image file that has already been decoded; no pixel is read."""
-    with Image.open(path) as image:
-        return image.mode, image.format or "unknown"
+def _stage(progress: Progress | None) -> Callable[[int, int], None]:
+    return lambda done, total: None if progress is None else progress("reading", done, total)

@@ -1,4 +1,4 @@
-"""Links between files that show one radiograph, each with the transformation found, and how the search for them runs."""
+"""Links between files of one radiograph, each with the transformation found, and how the search for them runs."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from train.audit.views import SIDE, disc, make_views, normalise_contrast, remove
 COARSE_LEAST, MIDDLE_LEAST = 0.62, 0.68  # correlation at a quarter and at half of the view's size
 TEXTURE_LEAST = 0.33  # correlation of fine structure in the view; below, no closer look is worth its time
 TEXTURE_SURE = 0.85  # above, none is needed
-AGREEMENT_LEAST = 0.72  # of the closer look: a copy
+AGREEMENT_LEAST = 0.76  # of the closer look: a copy
 _SETTLED = 0.85  # a first guess this good makes the second one needless
 _COARSE_STEPS, _MIDDLE_STEPS = 6, 3
 _CHUNK = 96  # pairs or views worked on at a time

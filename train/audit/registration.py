@@ -44,7 +44,7 @@ def invert(maps: Maps) -> Maps:
 
 
 def warp(images: Images, chosen: NDArray[np.int64], maps: Maps) -> tuple[Images, NDArray[np.bool_]]:
-    """(images[chosen] seen through the maps, bilinear; where they lie inside the second view's disc), (n, side, side)."""
+    """(images[chosen] through the maps, bilinear; where these lie in the second view's disc), both (n, side, side)."""
     side = images.shape[1]
     x, y = unit_grid(side)
     m = maps.astype(np.float32)[:, :, :, None, None]

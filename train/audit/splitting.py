@@ -1,4 +1,4 @@
-"""Train, validation and test, as the folders say or with every radiograph on one side only; and the leak between them."""
+"""Train, validation and test by folder, or with every radiograph on one side only; and the leak between them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def split_by_group(
 ) -> list[str]:
     """Split of each record: whole groups, stratified by label, the fractions counted in groups.
 
-    The same files give the same split whatever their names and order: a keyed hash of their content shuffles the groups.
+    The same files give the same split whatever their names and order: a keyed hash of their content shuffles groups.
 
     Args:
         inventory: n records.

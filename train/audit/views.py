@@ -23,7 +23,7 @@ _SAMPLE = 4  # pixels between those that the percentile looks at
 
 
 def remove_white_corners(grey_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W): white areas that touch the border take the median grey of the rest.
+    """The image, uint8 (H, W), with white areas that touch the border in the median grey of the rest.
 
     A white corner is the strongest edge in a picture that is dark at its rim, and hides what is near.
     """
@@ -72,13 +72,13 @@ def normalise_contrast(views_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def disc(side: int) -> NDArray[np.bool_]:
-    """bool (side, side): the inscribed disc."""
+    """The inscribed disc, bool (side, side)."""
     x, y = unit_grid(side)
     return x * x + y * y <= 1
 
 
 def unit_grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """x and y of each pixel centre, float32 (side, side) each, from -1 to 1."""
+    """Of each pixel centre x and y, float32 (side, side) each, from -1 to 1."""
     steps = ((np.arange(side) * 2 + 1) / side - 1).astype(np.float32)
     x, y = np.meshgrid(steps, steps)
     return x, y

@@ -29,6 +29,12 @@ def save(image_u8: NDArray[np.uint8], path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads what another one has cached, nor the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Class folders alone, six different images each."""

@@ -12,12 +12,12 @@ from edge_runtime.errors import DataError
 from train.audit import (
     ImageRecord,
     Inventory,
-    group_images,
     leak_matrix,
     split_by_folders,
     split_by_group,
     take_inventory,
 )
+from train.audit.grouping import group_by_links
 
 
 def make_inventory(groups: int, copies: int = 3) -> Inventory:
@@ -31,7 +31,7 @@ def make_inventory(groups: int, copies: int = 3) -> Inventory:
 
 def test_no_group_stands_in_two_splits_and_labels_are_stratified() -> None:
     inventory = make_inventory(200)
-    groups = group_images(inventory)
+    groups = group_by_links(inventory, ())
     splits = split_by_group(inventory, groups, seed=1)
     leak = leak_matrix(splits, groups)
     assert leak.leaking_groups == 0
@@ -43,17 +43,17 @@ def test_no_group_stands_in_two_splits_and_labels_are_stratified() -> None:
 
 def test_split_depends_on_seed_and_content_not_on_order_or_names() -> None:
     inventory = make_inventory(60)
-    groups = group_images(inventory)
+    groups = group_by_links(inventory, ())
     splits = split_by_group(inventory, groups, seed=1)
     turned = replace(inventory, records=tuple(replace(r, path=f"z{i}") for i, r in enumerate(inventory.records[::-1])))
-    assert split_by_group(turned, group_images(turned), seed=1) == splits[::-1]
+    assert split_by_group(turned, group_by_links(turned, ()), seed=1) == splits[::-1]
     assert split_by_group(inventory, groups, seed=2) != splits
 
 
 @pytest.mark.parametrize("groups", [6, 7, 9, 11])
 def test_each_class_is_in_each_split_of_a_tiny_set(groups: int) -> None:
     inventory = make_inventory(groups + 3)
-    splits = split_by_group(inventory, group_images(inventory), seed=0)
+    splits = split_by_group(inventory, group_by_links(inventory, ()), seed=0)
     labels = [record.label for record in inventory.records]
     assert {(s, y) for s, y in zip(splits, labels, strict=True)} == {
         (s, y) for s in ("train", "val", "test") for y in (0, 1)
@@ -63,13 +63,13 @@ def test_each_class_is_in_each_split_of_a_tiny_set(groups: int) -> None:
 def test_too_few_radiographs_are_refused() -> None:
     inventory = make_inventory(4)
     with pytest.raises(DataError, match="independent"):
-        split_by_group(inventory, group_images(inventory), seed=0)
+        split_by_group(inventory, group_by_links(inventory, ()), seed=0)
 
 
 def test_fractions_that_do_not_add_up_are_refused() -> None:
     inventory = make_inventory(60)
     with pytest.raises(DataError, match="fractions"):
-        split_by_group(inventory, group_images(inventory), seed=0, fractions=(0.5, 0.1, 0.1))
+        split_by_group(inventory, group_by_links(inventory, ()), seed=0, fractions=(0.5, 0.1, 0.1))
 
 
 def test_leak_matrix_counts_files_and_groups() -> None:

@@ -1,0 +1,60 @@
+"""edge-audit: what is wrong with a data set, and which files may never be split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edge_runtime import __version__
+from edge_runtime.command import Command
+from edge_runtime.errors import GateError
+
+
+@click.command(cls=Command)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write report.html, with pictures, into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option("--strict", is_flag=True, help="Exit with 4 where the data set is not fit to evaluate on.")
+@click.option(
+    "--write", type=click.Path(path_type=Path), help="Write a cleaned, honestly split copy to this new folder."
+)
+@click.option("--keep-copies", is_flag=True, help="With --write: all files of each radiograph, not its best alone.")
+@click.option("--positive", metavar="NAME", help="Name of the positive class folder, where it cannot be told.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and of cross-validation.")
+@click.version_option(__version__, prog_name="edge-audit")
+def main(
+    data: Path,
+    out: Path | None,
+    as_json: bool,
+    strict: bool,
+    write: Path | None,
+    keep_copies: bool,
+    positive: str | None,
+    seed: int,
+) -> None:
+    """Find copies at any rotation, leaks between splits, contradictory labels and shortcuts in DATA.
+
+    DATA holds train, val and test folders with class folders inside, or class folders alone. It is never written to.
+    """
+    from train.audit.cleaning import write_clean
+    from train.audit.findings import audit
+    from train.audit.progress import show_progress
+    from train.audit.report_page import write_report
+    from train.audit.summary import printable, summarise, verdict
+
+    with show_progress() as progress:
+        findings = audit(data, positive, seed, progress)
+    click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
+    if out is not None:
+        click.echo(f"report: {write_report(findings, out)}", err=True)
+    if write is not None:
+        count = write_clean(findings, write, keep_copies, seed)
+        click.echo(f"cleaned copy: {count} images in {write}", err=True)
+    if strict and not findings.fit:
+        raise GateError(printable(verdict(findings)))
+
+
+if __name__ == "__main__":
+    main()

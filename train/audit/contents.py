@@ -1,0 +1,134 @@
+"""What each file holds: bytes hashed, equal ones decoded once, and nothing read twice that has not changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_runtime.errors import ImageError, StorageError
+from edge_runtime.images import read_grey
+from train.audit import cache
+
+BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank image
+_BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
+_WORKERS = 2  # decoding and hashing release the interpreter lock, so threads suffice
+_CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one readable image file holds."""
+
+    sha256: str  # hexadecimal, of the file's bytes
+    pixels_sha256: str  # hexadecimal, of the decoded full-size grey image and its shape
+    bytes: int  # size of the file
+    width: int  # pixels, as decoded
+    height: int  # pixels, as decoded
+    mode: str  # Pillow's pixel mode of the file
+    format: str  # what the file is by its content
+
+
+Known = dict[str, tuple[list[int], Content | str]]  # path -> (size and time of change, content or why there is none)
+
+
+def read_contents(root: Path, paths: list[str], progress: Callable[[int, int], None]) -> list[Content | str]:
+    """The content, or why there is none, of each file below root.
+
+    Files whose size and time of change are those of an earlier call are not read again.
+
+    Raises:
+        StorageError: the operating system refused to read a file.
+    """
+    key = os.path.realpath(root)
+    known = _known(cache.load("contents", key))
+    stamps = {path: _stamp(root / path) for path in paths}
+    fresh = [path for path in paths if path not in known or known[path][0] != stamps[path]]
+    if fresh:
+        known.update(
+            zip(fresh, zip([stamps[p] for p in fresh], _read(root, fresh, progress), strict=True), strict=True)
+        )
+        known = {path: known[path] for path in paths}
+        cache.store("contents", key, {path: [stamp, _plain(content)] for path, (stamp, content) in known.items()})
+    return [known[path][1] for path in paths]
+
+
+def _known(stored: Any) -> Known:
+    entries = (stored or {}).items()
+    return {path: (stamp, value if isinstance(value, str) else Content(**value)) for path, (stamp, value) in entries}
+
+
+def _plain(content: Content | str) -> dict[str, Any] | str:
+    return content if isinstance(content, str) else asdict(content)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size, time of change and number of a file; empty where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _read(root: Path, paths: list[str], progress: Callable[[int, int], None]) -> list[Content | str]:
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        hashes = list(workers.map(lambda path: _hash_file(root / path), paths))
+        firsts: dict[str, str] = {}
+        for sha256, path in zip(hashes, paths, strict=True):
+            if sha256 is not None:
+                firsts.setdefault(sha256, path)
+        decoded: dict[str | None, Content | str] = {None: "the file is gone or its link leads nowhere"}
+        contents = workers.map(lambda path: _decode(root / path), firsts.values())
+        for done, (sha256, content) in enumerate(zip(firsts, contents, strict=True), 1):
+            decoded[sha256] = content if isinstance(content, str) else replace(content, sha256=sha256)
+            progress(done, len(firsts))
+    return [decoded[sha256] for sha256 in hashes]
+
+
+def _hash_file(path: Path) -> str | None:
+    """Hexadecimal SHA-256 of a file; None where it is missing."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def _decode(path: Path) -> Content | str:
+    """The content of an image file (without the hash of its bytes), or why it has none."""
+    try:
+        grey_u8 = read_grey(path)
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if is_blank(grey_u8):
+        return "blank: all pixels have nearly the same value"
+    with Image.open(path) as image:  # the header alone: no pixel is decoded outside of read_grey
+        mode, file_format = image.mode, image.format or "unknown"
+    height, width = grey_u8.shape
+    return Content("", hash_pixels(grey_u8), path.stat().st_size, width, height, mode, file_format)
+
+
+def is_blank(grey_u8: NDArray[np.uint8]) -> bool:
+    """Whether a uint8 (H, W) image shows nothing."""
+    low, high = np.percentile(grey_u8, _BLANK_PERCENTILES)
+    return bool(high - low < BLANK_SPREAD)
+
+
+def hash_pixels(grey_u8: NDArray[np.uint8]) -> str:
+    """Hexadecimal SHA-256 of a uint8 (H, W) image and its shape."""
+    shape = np.array(grey_u8.shape, "<i8").tobytes()
+    return hashlib.sha256(shape + np.ascontiguousarray(grey_u8).tobytes()).hexdigest()

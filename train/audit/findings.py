@@ -1,0 +1,163 @@
+"""All that an audit found, and the verdict: fit to evaluate on, or not, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from train.audit.grouping import group_by_links
+from train.audit.inventory import Inventory, Progress, take_inventory
+from train.audit.layout import SPLITS
+from train.audit.links import Link, find_links
+from train.audit.shortcuts import measure_shortcuts
+from train.audit.splitting import LeakMatrix, leak_matrix, split_by_folders
+
+SHORTCUT_MOST = 0.75  # AUC; what tells the label better than this makes every figure doubtful
+TEST_LEAST = 20  # radiographs of each class in the test split; fewer measure nothing
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Of one data set."""
+
+    inventory: Inventory  # its files
+    links: tuple[Link, ...]  # between different images of one radiograph, surest first
+    groups: NDArray[np.int64]  # (n,) group of each record
+    members: tuple[tuple[int, ...], ...]  # records of each group
+    conflicts: tuple[int, ...]  # groups whose files bear both labels
+    leak: LeakMatrix | None  # between its folders; None where it has no split folders
+    shortcuts: dict[str, float]  # AUC of each
+    reasons: tuple[str, ...]  # why it is not fit to evaluate on; empty: it is
+
+    @property
+    def fit(self) -> bool:
+        """Whether figures measured on this data set mean anything."""
+        return not self.reasons
+
+    def paths(self, group: int) -> list[str]:
+        """Paths of a group's files, relative to the root."""
+        return [self.inventory.records[member].path for member in self.members[group]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `edge-audit --json` prints."""
+        return {
+            "files": len(self.inventory.records) + len(self.inventory.unreadable),
+            "unreadable": [{"path": item.path, "why": item.why} for item in self.inventory.unreadable],
+            "groups": [self.paths(group) for group in range(len(self.members))],
+            "conflicts": [self.paths(group) for group in self.conflicts],
+            "leak": self.leak.to_dict() if self.leak else {"files": {}, "groups": {}},
+            "shortcuts": self.shortcuts,
+            "links": links_to_dicts(self.links, self.inventory),
+            "mislabelled_formats": mislabelled_formats(self.inventory),
+            "fit": self.fit,
+            "reasons": list(self.reasons),
+        }
+
+
+def audit(
+    root: Path, positive: str | None = None, seed: int = 0, progress: Progress | None = None, shortcuts: bool = True
+) -> Findings:
+    """Everything there is to know about the data set at root.
+
+    Args:
+        root: its folder.
+        positive: name of the positive class folder, where it cannot be told.
+        seed: of the cross-validation of shortcuts.
+        progress: called with (stage, done, total).
+        shortcuts: whether to measure them.
+
+    Raises:
+        DataError: nothing can be made from the folder.
+        StorageError: it cannot be read.
+    """
+    inventory = take_inventory(root, positive, progress)
+    links = find_links(inventory, progress)
+    groups = group_by_links(inventory, links)
+    members = _members(groups)
+    labels = [{inventory.records[member].label for member in group} for group in members]
+    conflicts = tuple(group for group, found in enumerate(labels) if len(found) > 1)
+    has_splits = inventory.records[0].split is not None
+    leak = leak_matrix(split_by_folders(inventory), groups) if has_splits else None
+    if progress is not None and shortcuts:
+        progress("measuring shortcuts", 0, 1)
+    aucs = measure_shortcuts(inventory, groups, seed) if shortcuts else {}
+    reasons = (*_leak_reasons(leak), *_label_reasons(conflicts), *_size_reasons(inventory, groups), *_cheats(aucs))
+    return Findings(inventory, links, groups, members, conflicts, leak, aucs, reasons)
+
+
+def _members(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for record, group in enumerate(groups.tolist()):
+        members[group].append(record)
+    return tuple(tuple(members[group]) for group in range(len(members)))
+
+
+def _leak_reasons(leak: LeakMatrix | None) -> list[str]:
+    if leak is None:
+        return []
+    reasons = []
+    for row, a in enumerate(leak.splits):
+        for column, b in enumerate(leak.splits):
+            if row > column and leak.groups[row][column]:
+                shared, total = leak.groups[row][column], leak.groups[row][row]
+                reasons.append(f"{shared} of {total} radiographs in {a} stand in {b} too")
+    return reasons[::-1]
+
+
+def _label_reasons(conflicts: tuple[int, ...]) -> list[str]:
+    return [f"{len(conflicts)} radiographs bear both labels"] if conflicts else []
+
+
+def _size_reasons(inventory: Inventory, groups: NDArray[np.int64]) -> list[str]:
+    """What is too small: the test split where there is one, else the whole."""
+    has_splits = inventory.records[0].split is not None
+    where, least = ("the test split", TEST_LEAST) if has_splits else ("the data set", len(SPLITS) * TEST_LEAST)
+    reasons = []
+    for label, name in enumerate(inventory.labels):
+        inside = [r.label == label and r.split in (None, "test") for r in inventory.records]
+        count = len(set(groups[np.array(inside)].tolist()))
+        if count < least:
+            reasons.append(
+                f"{where} has {count} independent radiographs of {name!r}; fewer than {least} measure nothing"
+            )
+    return reasons
+
+
+def _cheats(shortcuts: dict[str, float]) -> list[str]:
+    strong = {name: auc for name, auc in shortcuts.items() if auc > SHORTCUT_MOST}
+    return [f"the label can be told from {name} alone (AUC {auc:.2f})" for name, auc in strong.items()]
+
+
+def links_to_dicts(links: tuple[Link, ...], inventory: Inventory) -> list[dict[str, Any]]:
+    """Links with paths in place of hashes; of files with the same pixels the first stands for all."""
+    first_paths = {record.pixels_sha256: record.path for record in reversed(inventory.records)}
+    return [
+        {
+            "paths": [first_paths[link.first], first_paths[link.second]],
+            "agreement": link.agreement,
+            "angle": link.angle,
+            "mirrored": link.mirrored,
+            "scale": link.scale,
+            "accepted": link.accepted,
+        }
+        for link in links
+    ]
+
+
+def mislabelled_formats(inventory: Inventory) -> list[dict[str, str]]:
+    """Files whose suffix claims another format than they have: [{`path`, `format`}]."""
+    Image.init()
+    claims = Image.registered_extensions()
+    return [
+        {"path": record.path, "format": record.format}
+        for record in inventory.records
+        # PPM and MPO are what Pillow calls PGM and multi-picture JPEG files.
+        if claims.get(PurePosixPath(record.path).suffix.lower(), record.format) != record.format
+        and (claims.get(PurePosixPath(record.path).suffix.lower()), record.format) != ("JPEG", "MPO")
+    ]

@@ -1,0 +1,134 @@
+"""Findings as text for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from train.audit.findings import Findings, mislabelled_formats
+from train.audit.inventory import Inventory
+from train.audit.layout import SPLITS
+from train.audit.splitting import LeakMatrix
+
+_LISTED = 5  # of anything, before "and so many more"
+
+
+def summarise(findings: Findings) -> str:
+    """Several paragraphs; the last line is the verdict."""
+    parts = [
+        _describe_files(findings),
+        _describe_groups(findings),
+        _describe_counts(findings),
+        _describe_leak(findings.leak),
+        _describe_shortcuts(findings.shortcuts),
+        verdict(findings),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict(findings: Findings) -> str:
+    """One line: fit to evaluate on, or not, and why."""
+    if findings.fit:
+        return "Fit to evaluate on."
+    return "NOT fit to evaluate on: " + "; ".join(findings.reasons) + "."
+
+
+def printable(text: str) -> str:
+    """The text with what no terminal and no page can hold (undecodable bytes of file names) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _describe_files(findings: Findings) -> str:
+    inventory = findings.inventory
+    records, unreadable = inventory.records, inventory.unreadable
+    lines = [f"{len(records) + len(unreadable)} files: {len(records)} images, {len(unreadable)} left out"]
+    lines += _some([f"  {item.path}: {item.why}" for item in unreadable])
+    wrong = mislabelled_formats(inventory)
+    if wrong:
+        lines.append(f"{len(wrong)} images lie about their format")
+        lines += _some([f"  {item['path']}: is {item['format']}" for item in wrong])
+    for name, values in describe_images(inventory).items():
+        lines.append(f"{name}: {values}")
+    return "\n".join(lines)
+
+
+def describe_images(inventory: Inventory) -> dict[str, str]:
+    """Sizes, modes and formats, the most frequent first."""
+    records = inventory.records
+    return {
+        "sizes": _frequent(Counter(f"{record.width} x {record.height}" for record in records)),
+        "pixels": _frequent(Counter(f"{record.mode} ({_depth(record.mode)} bits)" for record in records)),
+        "formats": _frequent(Counter(record.format for record in records)),
+    }
+
+
+def _depth(mode: str) -> int:
+    return 16 if mode.startswith("I") else 1 if mode == "1" else 8
+
+
+def _frequent(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{name}: {count}" for name, count in counts.most_common(_LISTED))
+    return shown + (f", and {len(counts) - _LISTED} more" if len(counts) > _LISTED else "")
+
+
+def _describe_groups(findings: Findings) -> str:
+    facts = count_copies(findings)
+    lines = [f"{value} {name}" for name, value in facts.items()]
+    for group in findings.conflicts[:_LISTED]:
+        lines.append("  both labels: " + ", ".join(findings.paths(group)[:_LISTED]))
+    return "\n".join(lines)
+
+
+def count_copies(findings: Findings) -> dict[str, int]:
+    """How many images remain as one after another kind of copy is taken for one."""
+    records = findings.inventory.records
+    return {
+        "images": len(records),
+        "of different bytes": len({record.sha256 for record in records}),
+        "of different pixels": len({record.pixels_sha256 for record in records}),
+        "independent radiographs (copies at any rotation, mirrored, cropped, re-encoded, ... count as one)": len(
+            findings.members
+        ),
+        "radiographs that bear both labels": len(findings.conflicts),
+        "links set aside, because they alone would have joined two groups": sum(not k.accepted for k in findings.links),
+    }
+
+
+def count_by_split(findings: Findings) -> list[tuple[str, str, int, int]]:
+    """(split, class, files, radiographs) of each split and class."""
+    records, rows = findings.inventory.records, []
+    for split in [name for name in (*SPLITS, None) if any(record.split == name for record in records)]:
+        for label, name in enumerate(findings.inventory.labels):
+            inside = np.array([record.split == split and record.label == label for record in records])
+            rows.append((split or "all", name, int(inside.sum()), len(np.unique(findings.groups[inside]))))
+    return rows
+
+
+def _describe_counts(findings: Findings) -> str:
+    lines = [f"{'':8}{'':24}{'files':>8}{'radiographs':>13}"]
+    lines += [f"{s:8}{name[:23]:24}{files:8}{groups:13}" for s, name, files, groups in count_by_split(findings)]
+    return "\n".join(lines)
+
+
+def _describe_leak(leak: LeakMatrix | None) -> str:
+    if leak is None:
+        return "no split folders: split by group (edge-train does), or write a cleaned copy with --write"
+    lines = []
+    for title, table in (("radiographs", leak.groups), ("files", leak.files)):
+        lines.append(f"{title} of the split on the left that stand in the split above too")
+        lines.append(f"{'':8}" + "".join(f"{name:>8}" for name in leak.splits))
+        lines += [f"{n:8}" + "".join(f"{c:8}" for c in row) for n, row in zip(leak.splits, table, strict=True)]
+    return "\n".join(lines)
+
+
+def _describe_shortcuts(shortcuts: dict[str, float]) -> str:
+    if not shortcuts:
+        return ""
+    lines = ["how well the label is told without the radiograph (AUC per radiograph; 0.5 is chance)"]
+    return "\n".join(lines + [f"  {name:16}{auc:6.3f}" for name, auc in shortcuts.items()])
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = [f"  and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return lines[:_LISTED] + more
