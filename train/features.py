@@ -21,6 +21,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edge_runtime.quiet import quiet_native_stderr
+
 _INPUT = "image"
 
 
@@ -49,10 +51,11 @@ class FrozenPart:
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._interpreters: list[Interpreter] = []
         self._workers = os.cpu_count() or 1
-        for _ in range(self._workers):
-            # A runner does not keep its interpreter alive.
-            self._interpreters.append(Interpreter(model_content=self._content, num_threads=1))
-            self._idle.put(self._interpreters[-1].get_signature_runner())
+        with quiet_native_stderr():  # announces its delegate at every start
+            for _ in range(self._workers):
+                # A runner does not keep its interpreter alive.
+                self._interpreters.append(Interpreter(model_content=self._content, num_threads=1))
+                self._idle.put(self._interpreters[-1].get_signature_runner())
 
     def fill(self, batches: tf.data.Dataset, into: FeatureArrays, start: int, advance: Callable[[int], None]) -> int:
         """Writes the features of every image of the batches from row `start` on; the row behind the last."""
