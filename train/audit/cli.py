@@ -40,9 +40,10 @@ def main(
     """
     from train.audit.cleaning import write_clean
     from train.audit.findings import audit
+    from train.audit.layout import printable
     from train.audit.progress import show_progress
     from train.audit.report_page import write_report
-    from train.audit.summary import printable, summarise, verdict
+    from train.audit.summary import summarise, verdict
 
     with show_progress() as progress:
         findings = audit(data, positive, seed, progress)

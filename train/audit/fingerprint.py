@@ -16,7 +16,11 @@ from scipy.sparse import csr_matrix
 
 from train.audit.views import SIDE
 
-SCALES = (1.0, 0.84, 0.707, 0.595, 0.5)  # radii of the discs; 1 is the inscribed one. Steps of 19 % overlap
+_SHIFT = 0.07  # of the inscribed disc's radius; a light crop moves the centre by about as much
+# Discs that are read, as (radius, x, y of the centre) in units of the inscribed one. Radii in steps of 19 % overlap.
+CENTRED = ((1.0, 0.0, 0.0), (0.84, 0.0, 0.0), (0.707, 0.0, 0.0), (0.595, 0.0, 0.0), (0.5, 0.0, 0.0))
+SHIFTED = ((0.84, _SHIFT, 0.0), (0.84, -_SHIFT, 0.0), (0.84, 0.0, _SHIFT), (0.84, 0.0, -_SHIFT))
+DISCS = CENTRED + SHIFTED
 RINGS = 16
 ANGLES = 64  # samples along a ring
 ORDERS = 20  # Fourier orders kept, for the angle between two views
@@ -30,16 +34,16 @@ _CONSTANT_WEIGHT = 0.7  # of order 0, which carries brightness
 class Fingerprints:
     """Of n views."""
 
-    vectors: NDArray[np.float32]  # (n, scales, dimensions), each of length 1: what the index searches
-    spectra: NDArray[np.complex64]  # (n, scales, RINGS, ORDERS): with phases, for the angle between two views
+    vectors: NDArray[np.float32]  # (n, discs, dimensions), each of length 1: what the index searches
+    spectra: NDArray[np.complex64]  # (n, discs, RINGS, ORDERS): with phases, for the angle between two views
 
 
 def fingerprint(normalised: NDArray[np.float32]) -> Fingerprints:
     """The fingerprints of float32 (n, SIDE, SIDE) views as `normalise_contrast` gives them."""
     flat = normalised.reshape(len(normalised), -1)
     vectors, spectra = [], []
-    for scale in SCALES:
-        rings = np.asarray((_sampler(scale) @ flat.T).T).reshape(-1, RINGS, ANGLES)
+    for disc in DISCS:
+        rings = np.asarray((_sampler(*disc) @ flat.T).T).reshape(-1, RINGS, ANGLES)
         transform = np.fft.rfft(rings, axis=2).astype(np.complex64) * np.sqrt(_RING_RADII)[:, None]
         vectors.append(_unit_vectors(np.abs(transform[:, :, : _FINGERPRINT_ORDERS + 1])))
         spectra.append(transform[:, :, 1 : ORDERS + 1])
@@ -54,12 +58,12 @@ def _unit_vectors(magnitudes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @cache
-def _sampler(scale: float) -> csr_matrix:
+def _sampler(radius: float, shift_x: float, shift_y: float) -> csr_matrix:
     """Bilinear sampling of a flat view along the rings of one disc, (RINGS * ANGLES, SIDE * SIDE)."""
     angles = np.arange(ANGLES) * 2 * np.pi / ANGLES
-    radii = (_RING_RADII * scale * SIDE / 2)[:, None]
-    centre = (SIDE - 1) / 2
-    y, x = centre + radii * np.sin(angles), centre + radii * np.cos(angles)
+    radii = (_RING_RADII * radius * SIDE / 2)[:, None]
+    centre_x, centre_y = (SIDE - 1 + shift_x * SIDE) / 2, (SIDE - 1 + shift_y * SIDE) / 2
+    y, x = centre_y + radii * np.sin(angles), centre_x + radii * np.cos(angles)
     top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     down, right = y - top, x - left
     corners = [

@@ -113,3 +113,8 @@ def place_files(paths: list[str]) -> tuple[list[Placement], Skipped]:
 
 def _split_of(folder: str) -> str | None:
     return _SPLIT_NAMES.get(normalise(folder))
+
+
+def printable(text: str) -> str:
+    """The text with what no terminal and no page can hold (undecodable bytes of file names) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

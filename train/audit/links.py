@@ -69,9 +69,9 @@ def _search(inventory: Inventory, images: list[ImageRecord], progress: Progress 
         matches = matcher.match(
             Pairs(
                 candidates.first[chosen],
-                candidates.first_scale[chosen],
+                candidates.first_disc[chosen],
                 candidates.second[chosen],
-                candidates.second_scale[chosen],
+                candidates.second_disc[chosen],
             )
         )
         links.extend(_join(matches, matcher, images, forest))

@@ -13,14 +13,14 @@ from scipy.ndimage import uniform_filter
 
 from edge_runtime.images import read_grey
 from train.audit.closer_look import CloserLook
-from train.audit.fingerprint import SCALES, Fingerprints, find_turns, fingerprint
+from train.audit.fingerprint import CENTRED, DISCS, Fingerprints, find_turns, fingerprint
 from train.audit.registration import Maps, correlate, refine, turn_maps, warp
 from train.audit.smoothing import pool
 from train.audit.views import SIDE, disc, make_views, normalise_contrast, remove_white_corners, view_half_sides
 
 # Thresholds were chosen on copies planted in one half of FracAtlas and judged on the other: docs/audit.md.
 COARSE_LEAST, MIDDLE_LEAST = 0.62, 0.68  # correlation at a quarter and at half of the view's size
-TEXTURE_LEAST = 0.33  # correlation of fine structure in the view; below, no closer look is worth its time
+TEXTURE_LEAST = 0.28  # correlation of fine structure in the view; below, no closer look is worth its time
 TEXTURE_SURE = 0.85  # above, none is needed
 AGREEMENT_LEAST = 0.76  # of the closer look: a copy
 _SETTLED = 0.85  # a first guess this good makes the second one needless
@@ -28,7 +28,8 @@ _COARSE_STEPS, _MIDDLE_STEPS = 6, 3
 _CHUNK = 96  # pairs or views worked on at a time
 _WORKERS = 2
 _DECODE_SIDE = 256  # pixels; views need no more
-_SCALE_RADII = np.array(SCALES)
+_RADII = np.array([radius for radius, _, _ in DISCS])
+_CENTRES = np.array([centre for _, *centre in DISCS])
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,22 @@ class Pairs:
     """n pairs of views with a guess of the discs that show the same."""
 
     first: NDArray[np.int64]  # (n,) view
-    first_scale: NDArray[np.int64]  # (n,) its disc, index into SCALES
+    first_disc: NDArray[np.int64]  # (n,) its disc, index into DISCS
     second: NDArray[np.int64]  # (n,) view
-    second_scale: NDArray[np.int64]  # (n,) its disc
+    second_disc: NDArray[np.int64]  # (n,) its disc
 
     def take(self, chosen: NDArray[np.int64] | slice) -> Pairs:
         """The chosen pairs."""
-        return Pairs(self.first[chosen], self.first_scale[chosen], self.second[chosen], self.second_scale[chosen])
+        return Pairs(self.first[chosen], self.first_disc[chosen], self.second[chosen], self.second_disc[chosen])
 
     def widening(self) -> Pairs:
         """The pairs turned so that the second disc is at least as wide: the first view is then the coarser one."""
-        swap = self.second_scale > self.first_scale  # SCALES fall
+        swap = _RADII[self.second_disc] < _RADII[self.first_disc]
         return Pairs(
             np.where(swap, self.second, self.first),
-            np.where(swap, self.second_scale, self.first_scale),
+            np.where(swap, self.second_disc, self.first_disc),
             np.where(swap, self.first, self.second),
-            np.where(swap, self.first_scale, self.second_scale),
+            np.where(swap, self.first_disc, self.second_disc),
         )
 
 
@@ -107,11 +108,11 @@ class Matcher:
     def match_images(self, first: int, second: int) -> float:
         """The best agreement of two images over all their views and discs."""
         of_first, of_second = (np.flatnonzero(self.view_images == image) for image in (first, second))
-        discs = np.arange(len(SCALES))
+        discs = np.arange(len(CENTRED))
         grid = np.array(np.meshgrid(of_first, discs, of_second, discs, indexing="ij")).reshape(4, -1)
         pairs = Pairs(*grid)
         ring = self.fingerprints.vectors
-        likeness = (ring[pairs.first, pairs.first_scale] * ring[pairs.second, pairs.second_scale]).sum(1)
+        likeness = (ring[pairs.first, pairs.first_disc] * ring[pairs.second, pairs.second_disc]).sum(1)
         best = np.argsort(-likeness, kind="stable")[:_GUESSES]
         return float(self._match_chunk(pairs.take(best)).agreement.max())
 
@@ -132,14 +133,14 @@ class Matcher:
     def _lay_over(self, pairs: Pairs) -> tuple[Maps, NDArray[np.float64]]:
         """The better of the two likeliest turns of each pair, registered coarsely, and its correlation."""
         spectra = self.fingerprints.spectra
-        turns = find_turns(
-            spectra[pairs.first, pairs.first_scale], spectra[pairs.second, pairs.second_scale], top=_TURNS
-        )
-        ratios = _SCALE_RADII[pairs.second_scale] / _SCALE_RADII[pairs.first_scale]
+        turns = find_turns(spectra[pairs.first, pairs.first_disc], spectra[pairs.second, pairs.second_disc], top=_TURNS)
+        ratios = _RADII[pairs.second_disc] / _RADII[pairs.first_disc]
+        from_centre, to_centre = _CENTRES[pairs.first_disc], _CENTRES[pairs.second_disc]
         maps, best = np.zeros((len(ratios), 2, 3)), np.full(len(ratios), -1.0)
         for guess in range(_TURNS):
             todo = np.flatnonzero(best < _SETTLED)
             start = turn_maps(turns.angles[todo, guess], turns.mirrored[todo, guess], ratios[todo])
+            start[:, :, 2] = to_centre[todo] - (start[:, :, :2] @ from_centre[todo][:, :, None])[:, :, 0]
             found, correlation = refine(self._coarse, pairs.first[todo], pairs.second[todo], start, _COARSE_STEPS)
             better = correlation > best[todo]
             maps[todo[better]], best[todo[better]] = found[better], correlation[better]

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import DependencyError
+from train.audit.fingerprint import CENTRED, DISCS
 
-PER_IMAGE = 10  # other images that each image is compared with, at most
+PER_IMAGE = 14  # other images that each image is compared with, at most
 _PER_QUERY = 24  # fingerprints asked of the index: copies and their discs crowd the first places
-_QUERY_SCALES = (0, 2)  # discs that ask; all discs answer, so every ratio of scales is met from one side or the other
+_ASKING = (0, 2, *range(len(CENTRED), len(DISCS)))  # discs that ask; all centred ones answer, so all ratios are met
 _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 16, 64, 64
 
 
@@ -20,9 +21,9 @@ class Candidates:
     """n pairs of views that may show one radiograph; a pair of images occurs once."""
 
     first: NDArray[np.int64]  # (n,) view that asked
-    first_scale: NDArray[np.int64]  # (n,) its disc, index into SCALES
+    first_disc: NDArray[np.int64]  # (n,) its disc, index into DISCS
     second: NDArray[np.int64]  # (n,) view found
-    second_scale: NDArray[np.int64]  # (n,) its disc
+    second_disc: NDArray[np.int64]  # (n,) its disc
     rank: NDArray[np.int64]  # (n,) 0: the nearest neighbour of either image, 1: the second, ...
 
 
@@ -30,22 +31,22 @@ def find_candidates(vectors: NDArray[np.float32], owners: NDArray[np.int64]) -> 
     """Candidate pairs among n views, in n log n time.
 
     Args:
-        vectors: float32 (n, scales, dimensions), unit length.
+        vectors: float32 (n, discs, dimensions), unit length.
         owners: int64 (n,), image of each view.
     """
-    views, scales, dimensions = vectors.shape
-    index = build_index(vectors.reshape(-1, dimensions))
+    views, answering, dimensions = len(vectors), len(CENTRED), vectors.shape[2]
+    index = build_index(vectors[:, :answering].reshape(-1, dimensions))
     best: dict[tuple[int, int], tuple[float, int, int, int, int]] = {}
-    wanted = min(_PER_QUERY, views * scales)
-    for scale in _QUERY_SCALES:
-        found = index.search(np.ascontiguousarray(vectors[:, scale]), wanted)
+    wanted = min(_PER_QUERY, views * answering)
+    for disc in _ASKING:
+        found = index.search(np.ascontiguousarray(vectors[:, disc]), wanted)
         keys = np.asarray(found.keys, np.int64).reshape(views, -1)
         distances = np.asarray(found.distances, np.float64).reshape(views, -1)
         for view in range(views):
             for key, distance in zip(keys[view].tolist(), distances[view].tolist(), strict=True):
-                other, other_scale = divmod(key, scales)
+                other, other_disc = divmod(key, answering)
                 pair = (int(owners[view]), int(owners[other]))
-                match = (distance, view, scale, other, other_scale)
+                match = (distance, view, disc, other, other_disc)
                 if pair[0] != pair[1] and (pair not in best or match < best[pair]):
                     best[pair] = match
     return _rank(best)

@@ -9,9 +9,10 @@ from html import escape
 from pathlib import Path, PurePosixPath
 
 from train.audit.findings import Findings, links_to_dicts, mislabelled_formats
+from train.audit.layout import printable
 from train.audit.pictures import bar_chart, thumbnail
 from train.audit.splitting import LeakMatrix
-from train.audit.summary import count_by_split, count_copies, describe_images, printable, verdict
+from train.audit.summary import count_by_split, count_copies, describe_images, verdict
 
 _SAMPLES, _GALLERY_GROUPS, _GALLERY_MEMBERS, _UNCERTAIN, _CONFLICTS, _LISTED = 24, 6, 12, 16, 8, 200
 _SIZE_CLASSES = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, 10**9))  # files a radiograph

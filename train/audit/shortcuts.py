@@ -14,8 +14,10 @@ from PIL import Image
 
 from edge_runtime.images import read_grey
 from train.audit.inventory import ImageRecord, Inventory
+from train.audit.layout import printable
 
 FOLDS = 5
+TREES = 60
 _FILES_A_GROUP = 3  # looked at, of each group: enough to know its kind
 _BORDER_SIDE = 32  # pixels; size at which the border is read
 _NAME_FEATURES = 256  # of hashed character sequences
@@ -40,7 +42,7 @@ def measure_shortcuts(inventory: Inventory, groups: NDArray[np.int64], seed: int
     described: dict[str, Features] = {
         "file size": np.array([[np.log(r.bytes), r.bytes / (r.width * r.height)] for r in records]),
         "dimensions": np.array([[r.width, r.height, r.width / r.height] for r in records], np.float64),
-        "file name": _describe_names([PurePosixPath(record.path).name for record in records]),
+        "file name": _describe_names([printable(PurePosixPath(record.path).name) for record in records]),
         "border pixels": np.array([_describe_border(inventory.root / record.path) for record in records]),
         "source folder": _describe_folders(records),
     }
@@ -98,7 +100,7 @@ def _auc(features: Features, labels: NDArray[np.int64], groups: NDArray[np.int64
         return 0.5
     scores = np.zeros(len(labels))
     for known, unknown in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(features, labels, groups):
-        forest = RandomForestClassifier(100, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+        forest = RandomForestClassifier(TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed)
         scores[unknown] = forest.fit(features[known], labels[known]).predict_proba(features[unknown])[:, 1]
     numbers, first = np.unique(groups, return_index=True)
     means = [scores[groups == number].mean() for number in numbers]

@@ -34,11 +34,6 @@ def verdict(findings: Findings) -> str:
     return "NOT fit to evaluate on: " + "; ".join(findings.reasons) + "."
 
 
-def printable(text: str) -> str:
-    """The text with what no terminal and no page can hold (undecodable bytes of file names) escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _describe_files(findings: Findings) -> str:
     inventory = findings.inventory
     records, unreadable = inventory.records, inventory.unreadable

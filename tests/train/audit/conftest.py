@@ -22,6 +22,16 @@ def draw_image(seed: int, size: tuple[int, int] = (120, 96)) -> NDArray[np.uint8
     return np.asarray(coarse.filter(ImageFilter.GaussianBlur(1)))
 
 
+def draw_radiograph(seed: int, size: tuple[int, int] = (200, 180)) -> NDArray[np.uint8]:
+    """uint8 (H, W) structure at all scales, different for each seed."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros(size)
+    for cells, weight in ((6, 1.0), (16, 0.6), (48, 0.4)):
+        noise = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
+        image += weight * np.asarray(noise.resize(size[::-1], Image.Resampling.BICUBIC))
+    return np.clip(110 + 55 * image, 0, 255).astype(np.uint8)
+
+
 def save(image_u8: NDArray[np.uint8], path: Path) -> Path:
     """Writes an image and returns its path; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)

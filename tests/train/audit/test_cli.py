@@ -1,0 +1,91 @@
+"""edge-audit prints, writes and ends as documented."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from train.audit.cli import main
+
+from .conftest import draw_radiograph, save
+
+MULTIREGION_GROUPS = range(550, 621)  # plausible numbers of independent radiographs
+
+
+def test_json_has_every_readable_image_in_exactly_one_group(data: Path) -> None:
+    (data / "fractured" / "notes.txt").write_text("x")
+    result = CliRunner().invoke(main, [str(data), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    paths = [path for group in found["groups"] for path in group]
+    assert sorted(paths) == sorted(set(paths))
+    assert (len(paths), found["files"]) == (12, 13)
+    assert found["unreadable"][0]["path"] == "fractured/notes.txt"
+    assert {"conflicts", "leak", "shortcuts", "fit", "reasons"} <= found.keys()
+
+
+def test_leak_and_conflict_make_it_unfit(tmp_path: Path) -> None:
+    for seed in range(4):
+        folder = "fractured" if seed % 2 else "normal"
+        save(draw_radiograph(seed), tmp_path / "train" / folder / f"{seed}.png")
+        save(draw_radiograph(seed), tmp_path / "test" / folder / f"{seed}.jpg")
+    turned = Image.fromarray(draw_radiograph(0)).rotate(90)
+    turned.save(tmp_path / "train" / "fractured" / "0.png")
+    result = CliRunner().invoke(main, [str(tmp_path), "--json", "--strict"])
+    assert result.exit_code == 4
+    found = json.loads(result.stdout)
+    assert not found["fit"]
+    assert found["leak"]["groups"]["test"]["train"] == 4
+    assert found["conflicts"] == [["test/normal/0.jpg", "train/fractured/0.png", "train/normal/0.png"]]
+
+
+def test_text_ends_with_the_verdict(data: Path) -> None:
+    result = CliRunner().invoke(main, [str(data)])
+    assert result.exit_code == 0
+    assert "fit to evaluate on" in result.stdout.rstrip().splitlines()[-1].lower()
+
+
+def test_report_needs_nothing_from_elsewhere(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out") / "report"
+    assert CliRunner().invoke(main, [str(data), "--out", str(out)]).exit_code == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http" not in page
+    assert page.count("data:image/") >= 12
+    assert [path.name for path in out.iterdir()] == ["report.html"]
+
+
+def test_names_that_are_no_text_do_not_stop_it(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.rename(data / "fractured" / "1.png", os.fsencode(data / "fractured") + b"/\xff<b>.png")
+    out = tmp_path_factory.mktemp("out")
+    result = CliRunner().invoke(main, [str(data), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "<b>" not in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "one class"])
+def test_nothing_to_audit_is_exit_2(tmp_path: Path, content: str) -> None:
+    if content != "missing":
+        (tmp_path / "data").mkdir()
+    if content == "one class":
+        save(draw_radiograph(0), tmp_path / "data" / "fractured" / "a.png")
+    result = CliRunner().invoke(main, [str(tmp_path / "data")])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EDGE_DATA" not in os.environ, reason="EDGE_DATA is unset: real radiographs are needed")
+def test_multiregion_collapses_to_its_radiographs() -> None:
+    result = CliRunner().invoke(main, [str(Path(os.environ["EDGE_DATA"]) / "multiregion"), "--json"])
+    found = json.loads(result.stdout)
+    assert len(found["groups"]) in MULTIREGION_GROUPS
+    assert found["conflicts"] == []
+    groups = found["leak"]["groups"]
+    assert groups["test"]["test"] - groups["test"]["train"] < 10
+    assert not found["fit"]

@@ -1,0 +1,139 @@
+"""Copies are found whatever was done to them, with what was done; different radiographs are left apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from train.audit import group_images, take_inventory
+from train.audit.inventory import Inventory
+from train.audit.links import Link, describe, find_links, unique_images
+from train.audit.matching import Matcher
+
+from .conftest import draw_radiograph, save
+
+BICUBIC = Image.Resampling.BICUBIC
+ANGLE_TOLERANCE = 1.5  # degrees; an affine map that fits best need not be a pure rotation
+SCALE_TOLERANCE = 0.04
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "turned a little": lambda image: image.rotate(4, BICUBIC),
+    "turned, black corners": lambda image: image.rotate(37, BICUBIC),
+    "turned, white corners": lambda image: image.rotate(-120, BICUBIC, fillcolor=255),
+    "turned, frame grown": lambda image: image.rotate(30, BICUBIC, expand=True),
+    "upside down": lambda image: image.rotate(180),
+    "mirrored": ImageOps.mirror,
+    "mirrored, turned": lambda image: ImageOps.mirror(image).rotate(63, BICUBIC),
+    "smaller": lambda image: image.resize((110, 122), BICUBIC),
+    "squashed": lambda image: image.resize((224, 160), BICUBIC),
+    "cropped": lambda image: image.crop((8, 4, 174, 192)),
+    "contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
+    "brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.25),
+}
+
+
+def plant(folder: Path) -> None:
+    """One copy of each kind, each of another radiograph, and three radiographs without any."""
+    for seed, copy in enumerate(COPIES.values()):
+        image = Image.fromarray(draw_radiograph(seed))
+        image.save(folder_of(folder, seed) / f"{seed}.png")
+        copy(image).save(folder_of(folder, seed) / f"{seed}-copy.png")
+    for seed in range(100, 103):
+        save(draw_radiograph(seed), folder_of(folder, seed) / f"{seed}.png")
+
+
+def folder_of(folder: Path, seed: int) -> Path:
+    target = folder / ("fractured" if seed % 2 else "normal")
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inventory, tuple[Link, ...]]:
+    folder = tmp_path_factory.mktemp("planted")
+    plant(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("planted_cache")))
+        inventory = take_inventory(folder)
+        return inventory, find_links(inventory)
+
+
+def link_of(planted: tuple[Inventory, tuple[Link, ...]], kind: str) -> tuple[Link, bool]:
+    """The link between a source and its copy, and whether the copy is its second end."""
+    inventory, links = planted
+    seed = list(COPIES).index(kind)
+    stems = {record.pixels_sha256: Path(record.path).stem for record in inventory.records}
+    for link in links:
+        if {stems[link.first], stems[link.second]} == {f"{seed}", f"{seed}-copy"}:
+            return link, stems[link.second].endswith("copy")
+    raise LookupError(f"no link for {kind!r}")
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copy_is_found(planted: tuple[Inventory, tuple[Link, ...]], kind: str) -> None:
+    link, _ = link_of(planted, kind)
+    assert link.accepted
+    assert link.mirrored == ("mirrored" in kind)
+
+
+def test_different_radiographs_are_not_linked(planted: tuple[Inventory, tuple[Link, ...]]) -> None:
+    inventory, links = planted
+    stems = {record.pixels_sha256: Path(record.path).stem for record in inventory.records}
+    sources = [{stems[link.first].split("-")[0], stems[link.second].split("-")[0]} for link in links]
+    assert all(len(source) == 1 for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("kind", "angle"), [("turned a little", 4), ("turned, black corners", 37), ("turned, white corners", -120)]
+)
+def test_link_tells_the_angle(planted: tuple[Inventory, tuple[Link, ...]], kind: str, angle: float) -> None:
+    link, forward = link_of(planted, kind)
+    assert link.angle == pytest.approx(angle if forward else -angle, abs=ANGLE_TOLERANCE)
+    assert link.scale == pytest.approx(1, abs=SCALE_TOLERANCE)
+
+
+def test_link_tells_the_scale(planted: tuple[Inventory, tuple[Link, ...]]) -> None:
+    link, forward = link_of(planted, "smaller")
+    factor = 110 / 180
+    assert link.scale == pytest.approx(factor if forward else 1 / factor, abs=SCALE_TOLERANCE)
+
+
+def test_a_mirror_image_turned_is_described_as_both() -> None:
+    angle = np.radians(30)
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    found = describe(2 * turned @ np.diag([-1.0, 1.0]))
+    assert found == {"angle": -30.0, "mirrored": True, "scale": 2.0}
+
+
+def test_second_search_reads_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = take_inventory(data)
+    groups = group_images(inventory)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("images were read again")
+
+    monkeypatch.setattr(Matcher, "__init__", refuse)
+    monkeypatch.setattr("train.audit.contents._decode", refuse)
+    again = take_inventory(data)
+    assert again == inventory
+    assert (group_images(again) == groups).all()
+
+
+def test_a_changed_file_is_read_again(data: Path) -> None:
+    before = take_inventory(data)
+    save(draw_radiograph(50), data / "fractured" / "1.png")
+    after = take_inventory(data)
+    changed = {a.path for a, b in zip(after.records, before.records, strict=True) if a != b}
+    assert changed == {"fractured/1.png"}
+
+
+def test_identical_files_are_one_image(data: Path) -> None:
+    copy = data / "fractured" / "copy.png"
+    copy.write_bytes((data / "fractured" / "1.png").read_bytes())
+    inventory = take_inventory(data)
+    assert len(unique_images(inventory)) == 12
+    assert len(set(group_images(inventory).tolist())) == 12
