@@ -6,7 +6,6 @@ The probability itself stays float: the last product is taken in integers and sc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from edge_runtime.errors import ModelError
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
 from edge_runtime.spec import Tensor
 from export.deployed import INPUT, OUTPUT
+from export.ranges import Inputs
 from export.to_onnx import without_unused_domains
-
-Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
 
 _WEIGHT_BITS = (7, 8)
 _TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}

@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from edge_runtime.engines.tflite_file import SIGNATURE
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import Tensor
 from export.deployed import INPUT, OUTPUT, deployed_function
-
-Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
+from export.ranges import Ranges
 
 
 def to_float_tflite(model: keras.Model) -> bytes:
-    """A float32 `.tflite` file of a network with input `grey`."""
-    converted: bytes = _converter(model).convert()
+    """A float32 `.tflite` file of a network with input `grey`.
+
+    Raises:
+        ModelError: an operator has no form in this format.
+    """
+    try:
+        converted: bytes = _converter(model).convert()
+    except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
+        raise ModelError(f"{model.name}: TensorFlow's converter cannot make a .tflite file of it: {error}") from error
     return converted
 
 
-def to_int8_tflite(model: keras.Model, inputs: Inputs) -> bytes:
+def to_int8_tflite(float_tflite: bytes, ranges: Ranges) -> bytes:
     """A `.tflite` file with int8 input, output and everything between, weights per channel (arXiv:1806.08342).
 
     Args:
-        model: takes `grey`, (N, S, S, 1).
-        inputs: calibration inputs; ranges are the smallest and largest value that they cause.
+        float_tflite: file of a network with input `grey`.
+        ranges: of its tensors; int8 covers each from end to end.
 
     Raises:
         ModelError: an operator has no int8 form.
     """
-    converter = _converter(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([one] for one in inputs())
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
-        converted: bytes = converter.convert()
+        quantized: bytes = mlir_quantize(
+            _with_ranges(float_tflite, ranges), fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8
+        )
     except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
-        raise ModelError(f"{model.name}: TensorFlow's converter cannot make an int8 file of it: {error}") from error
-    return converted
+        raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {error}") from error
+    return quantized
 
 
 def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
@@ -55,6 +59,16 @@ def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
         _tensor(INPUT, runner.get_input_details()[INPUT]),
         _tensor(OUTPUT, runner.get_output_details()[OUTPUT]),
     )
+
+
+def _with_ranges(float_tflite: bytes, ranges: Ranges) -> bytes:
+    """The file with a range written beside each tensor, as the converter's quantiser reads it."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(float_tflite))
+    for index, (lowest, highest) in ranges.items():
+        quantization = schema.QuantizationParametersT()
+        quantization.min, quantization.max = [lowest], [highest]
+        model.subgraphs[0].tensors[index].quantization = quantization
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _converter(model: keras.Model) -> Any:

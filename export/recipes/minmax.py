@@ -8,11 +8,12 @@ import keras
 
 from export.calibration import CalibrationSet
 from export.qdq import QdqScheme, to_int8_onnx
+from export.ranges import measure_ranges
 from export.to_tflite import to_int8_tflite
 
 
 class MinMax:
-    """Each converter's own calibration, as a user would call it."""
+    """The full range of every tensor, in both formats."""
 
     name = "minmax"
 
@@ -25,7 +26,8 @@ class MinMax:
         """See `Recipe.quantize`."""
         quantized = {}
         if ".tflite" in float_files:
-            quantized[".tflite"] = to_int8_tflite(model, calibration.inputs)
+            ranges = measure_ranges(float_files[".tflite"], calibration.inputs)
+            quantized[".tflite"] = to_int8_tflite(float_files[".tflite"], ranges)
         if ".onnx" in float_files:
             quantized[".onnx"] = to_int8_onnx(float_files[".onnx"], calibration.inputs, self._scheme)
         return quantized

@@ -21,6 +21,9 @@ from train.phantom import draw
 SEED = 5
 SIZES = {"cnn": 32, "mobilenetv2": 64}  # pixels
 TEST_IMAGES, CALIBRATION_IMAGES = 16, 12
+# Standard deviation of the logits. Deep networks of random weights hardly tell images apart, so their head has to be
+# steep, and a steeper one would make float32 rounding alone move probabilities by more than 1e-5.
+STEEPNESS = 0.1
 
 RunMaker = Callable[..., Path]
 
@@ -96,7 +99,7 @@ def _trained(kind: str, side: int, alpha: float, path: Path, images_u8: list, sp
         features = keras.Model(model.inputs, head.input)(rgb, training=False).numpy()
         kernel = head.get_weights()[0]
         logits = features @ kernel
-        scale = 0.5 / logits.std()  # steeper, float32 rounding alone would move a probability by more than 1e-5
+        scale = STEEPNESS / logits.std()
         head.set_weights([kernel * scale, -logits.mean(axis=0) * scale])
         model.save(path)
     return path.read_bytes()

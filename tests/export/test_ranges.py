@@ -1,0 +1,28 @@
+"""Ranges are those of each tensor alone, also where an engine would let two tensors share their memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from export.quiet import quiet_converters
+from export.ranges import measure_ranges
+
+with quiet_converters():
+    import keras
+
+    from export.to_tflite import to_float_tflite
+
+
+def test_an_operator_that_could_work_in_place_does_not_widen_the_range_of_its_input():
+    grey = keras.Input((16, 16, 1), name="grey")
+    x = keras.layers.Rescaling(2.0, -1.0)(grey)  # a product, 0 to 2, then a sum, -1 to 1, before zeros are added around
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, padding="same")(x))
+    with quiet_converters():
+        content = to_float_tflite(keras.Model(grey, keras.layers.Dense(1, activation="sigmoid")(x)))
+    image = np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 16, 16, 1)
+    ranges = measure_ranges(content, lambda: iter([image, image]))
+    operators = Interpreter(model_content=content)._get_ops_details()
+    outputs = {operator["op_name"]: ranges[int(operator["outputs"][0])] for operator in operators[:2]}
+    assert outputs == {"MUL": (0.0, 2.0), "ADD": (-1.0, 1.0)}
+    assert ranges[int(operators[0]["inputs"][0])] == (0.0, 1.0)
