@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,23 +37,65 @@ def find_candidates(vectors: NDArray[np.float32], owners: NDArray[np.int64]) -> 
     """
     views, answering, dimensions = len(vectors), len(CENTRED), vectors.shape[2]
     index = build_index(vectors[:, :answering].reshape(-1, dimensions))
-    best: dict[tuple[int, int], tuple[float, int, int, int, int]] = {}
     wanted = min(_PER_QUERY, views * answering)
-    for disc in _ASKING:
-        found = index.search(np.ascontiguousarray(vectors[:, disc]), wanted)
-        keys = np.asarray(found.keys, np.int64).reshape(views, -1)
-        distances = np.asarray(found.distances, np.float64).reshape(views, -1)
-        for view in range(views):
-            for key, distance in zip(keys[view].tolist(), distances[view].tolist(), strict=True):
-                other, other_disc = divmod(key, answering)
-                pair = (int(owners[view]), int(owners[other]))
-                match = (distance, view, disc, other, other_disc)
-                if pair[0] != pair[1] and (pair not in best or match < best[pair]):
-                    best[pair] = match
-    return _rank(best)
+    found = [_ask(index, vectors, disc, wanted) for disc in _ASKING]
+    asking, asking_disc, keys, distances = (np.concatenate(column) for column in zip(*found, strict=True))
+    matches = _Matches(owners, asking, asking_disc, keys // answering, keys % answering, distances)
+    return _rank(matches.other_images().nearest_of_each_pair())
 
 
-def build_index(vectors: NDArray[np.float32]):  # noqa: ANN201 - usearch is imported late
+def _ask(index: Any, vectors: NDArray[np.float32], disc: int, wanted: int) -> tuple[NDArray[Any], ...]:
+    """(view, disc, key found, distance) of each answer to one disc of all views."""
+    found = index.search(np.ascontiguousarray(vectors[:, disc]), wanted)
+    views, places = np.nonzero(np.arange(wanted) < np.asarray(found.counts)[:, None])  # fewer may come than wanted
+    keys, distances = np.asarray(found.keys, np.int64)[views, places], np.asarray(found.distances)[views, places]
+    return views, np.full(len(views), disc, np.int64), keys, distances.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """Answers of the index, as columns."""
+
+    owners: NDArray[np.int64]  # (views,) image of each view
+    first: NDArray[np.int64]  # (n,) view that asked
+    first_disc: NDArray[np.int64]  # (n,)
+    second: NDArray[np.int64]  # (n,) view found
+    second_disc: NDArray[np.int64]  # (n,)
+    distance: NDArray[np.float32]  # (n,) 0: the same
+
+    @property
+    def images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Image that asked and image found, int64 (n,) each."""
+        return self.owners[self.first], self.owners[self.second]
+
+    def take(self, chosen: NDArray[Any]) -> _Matches:
+        columns = (self.first, self.first_disc, self.second, self.second_disc, self.distance)
+        return _Matches(self.owners, *(column[chosen] for column in columns))
+
+    def other_images(self) -> _Matches:
+        """Without those of an image with itself."""
+        asking, found = self.images
+        return self.take(asking != found)
+
+    def nearest_of_each_pair(self) -> _Matches:
+        """The nearest match of each image with each other, nearest first for each asking image."""
+        asking, found = self.images
+        # Ties are broken by the views, so that the order of the answers changes nothing.
+        by_pair = np.lexsort((self.second_disc, self.second, self.first_disc, self.first, self.distance, found, asking))
+        nearest = self.take(by_pair[_firsts(asking[by_pair], found[by_pair])])
+        asking, found = nearest.images
+        return nearest.take(np.lexsort((found, nearest.distance, asking)))
+
+
+def _firsts(*sorted_keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each row of sorted columns differs from the one before, bool (n,)."""
+    first = np.ones(len(sorted_keys[0]), bool)
+    if len(first):
+        first[1:] = np.any([key[1:] != key[:-1] for key in sorted_keys], axis=0)
+    return first
+
+
+def build_index(vectors: NDArray[np.float32]) -> Any:
     """A usearch index of float32 (n, dimensions) unit vectors, keyed 0 to n - 1.
 
     Raises:
@@ -75,16 +118,16 @@ def build_index(vectors: NDArray[np.float32]):  # noqa: ANN201 - usearch is impo
     return index
 
 
-def _rank(best: dict[tuple[int, int], tuple[float, int, int, int, int]]) -> Candidates:
+def _rank(matches: _Matches) -> Candidates:
     """Each image's nearest PER_IMAGE others; a pair that both ends found is kept once, at its better rank."""
-    of_image: dict[int, list[tuple[tuple[float, int, int, int, int], int]]] = {}
-    for (asking, found), match in best.items():
-        of_image.setdefault(asking, []).append((match, found))
-    chosen: dict[tuple[int, int], tuple[int, tuple[float, int, int, int, int]]] = {}
-    for asking, matches in of_image.items():
-        for rank, (match, found) in enumerate(sorted(matches)[:PER_IMAGE]):
-            pair = (min(asking, found), max(asking, found))
-            chosen[pair] = min(chosen.get(pair, (rank, match)), (rank, match))
-    rows = [(match[1], match[2], match[3], match[4], rank) for rank, match in sorted(chosen.values())]
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
-    return Candidates(*columns)
+    asking, found = matches.images
+    places = np.arange(len(asking))
+    starts = _firsts(asking)
+    rank = places - np.maximum.accumulate(np.where(starts, places, 0))
+    near = np.flatnonzero(rank < PER_IMAGE)
+    low, high = np.minimum(asking, found)[near], np.maximum(asking, found)[near]
+    order = np.lexsort((asking[near], rank[near], high, low))
+    near = near[order[_firsts(low[order], high[order])]]
+    near = near[np.lexsort((asking[near], matches.distance[near], rank[near]))]
+    kept = matches.take(near)
+    return Candidates(kept.first, kept.first_disc, kept.second, kept.second_disc, rank[near])
