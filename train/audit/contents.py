@@ -22,6 +22,7 @@ BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank i
 _BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
 _WORKERS = 2  # decoding and hashing release the interpreter lock, so threads suffice
 _CHUNK = 1 << 20  # bytes
+_GONE, _FORBIDDEN = "the file is gone or its link leads nowhere", "no permission to read the file"
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ def _stamp(path: Path) -> list[int]:
 def _read(root: Path, paths: list[str], progress: Callable[[int, int], None]) -> list[Content | str]:
     with ThreadPoolExecutor(_WORKERS) as workers:
         hashes = list(workers.map(lambda path: _hash_file(root / path), paths))
+        decoded: dict[str, Content | str] = {why: why for why in (_GONE, _FORBIDDEN)}
         firsts: dict[str, str] = {}
         for sha256, path in zip(hashes, paths, strict=True):
-            if sha256 is not None:
+            if sha256 not in decoded:
                 firsts.setdefault(sha256, path)
-        decoded: dict[str | None, Content | str] = {None: "the file is gone or its link leads nowhere"}
         contents = workers.map(lambda path: _decode(root / path), firsts.values())
         for done, (sha256, content) in enumerate(zip(firsts, contents, strict=True), 1):
             decoded[sha256] = content if isinstance(content, str) else replace(content, sha256=sha256)
@@ -94,15 +95,17 @@ def _read(root: Path, paths: list[str], progress: Callable[[int, int], None]) ->
     return [decoded[sha256] for sha256 in hashes]
 
 
-def _hash_file(path: Path) -> str | None:
-    """Hexadecimal SHA-256 of a file; None where it is missing."""
+def _hash_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, or why it has none."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     except FileNotFoundError:
-        return None
+        return _GONE
+    except PermissionError:
+        return _FORBIDDEN
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from train.audit.findings import Findings, links_to_dicts, mislabelled_formats
 from train.audit.layout import printable
@@ -131,7 +132,7 @@ def _thumbnails(findings: Findings, members: Sequence[int]) -> str:
     return "".join(thumbnail(root / records[member].path, records[member].path) for member in members)
 
 
-def _pair(findings: Findings, link: dict) -> str:
+def _pair(findings: Findings, link: dict[str, Any]) -> str:
     root = findings.inventory.root
     pictures = "".join(thumbnail(root / path, path) for path in link["paths"])
     mirror = "mirrored, then " if link["mirrored"] else ""

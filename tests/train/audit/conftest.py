@@ -42,7 +42,9 @@ def save(image_u8: NDArray[np.uint8], path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads what another one has cached, nor the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    folder = tmp_path_factory.mktemp("cache")
+    # Not through XDG_CACHE_HOME: matplotlib would build its font list anew in every test.
+    monkeypatch.setattr("train.audit.cache.cache_folder", lambda: folder)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime.errors import DataError, StorageError
-from train.audit import take_inventory
+from train.audit import group_images, take_inventory
 from train.audit.classes import resolve_labels
 
 from .conftest import draw_image, save
@@ -105,6 +105,30 @@ def test_an_unreadable_folder_is_a_storage_error(data: Path) -> None:
             take_inventory(data)
     finally:
         (data / "fractured").chmod(0o755)
+
+
+def test_a_file_without_permission_is_left_out(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.open
+
+    def guarded(self: Path, *args: str, **options: str) -> object:
+        if self.name == "1.png":
+            raise PermissionError(13, "Permission denied")
+        return whole(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    inventory = take_inventory(data)
+    assert [(item.path, item.why) for item in inventory.unreadable] == [
+        ("fractured/1.png", "no permission to read the file")
+    ]
+
+
+def test_sizes_and_depths_of_any_kind_are_read(data: Path) -> None:
+    save(draw_image(60, (7, 90)), data / "fractured" / "strip.png")
+    save(draw_image(61, (9, 8)), data / "fractured" / "tiny.png")
+    save(draw_image(62).astype(np.uint16) * 16, data / "fractured" / "twelve bits.png")
+    inventory = take_inventory(data)
+    assert len(inventory.records) == 15
+    assert len(set(group_images(inventory).tolist())) == 15
 
 
 @pytest.mark.parametrize(
