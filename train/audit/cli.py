@@ -42,13 +42,14 @@ def main(
     from train.audit.findings import audit
     from train.audit.layout import printable
     from train.audit.progress import show_progress
-    from train.audit.report_page import write_report
     from train.audit.summary import summarise, verdict
 
     with show_progress() as progress:
         findings = audit(data, positive, seed, progress)
     click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
     if out is not None:
+        from train.audit.report_page import write_report  # with matplotlib: seconds that only a page is worth
+
         click.echo(f"report: {write_report(findings, out)}", err=True)
     if write is not None:
         count = write_clean(findings, write, keep_copies, seed)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from train.audit import cache
 from train.audit.forest import Forest
 from train.audit.inventory import ImageRecord, Inventory, Progress
-from train.audit.matching import AGREEMENT_LEAST, Matcher, Matches, Pairs, frame_half_sides
+from train.audit.matching import Matcher, Matches, Pairs, frame_half_sides
 from train.audit.neighbours import PER_IMAGE, find_candidates
 
 
@@ -60,7 +60,7 @@ def _search(inventory: Inventory, images: list[ImageRecord], progress: Progress 
     matcher = Matcher([inventory.root / image.path for image in images], _stage(progress, "looking at images"))
     candidates = find_candidates(matcher.fingerprints.vectors, matcher.view_images)
     owners = matcher.view_images
-    forest = Forest(len(images), lambda a, b: matcher.match_images(a, b) >= AGREEMENT_LEAST)
+    forest = Forest(len(images), matcher.are_copies)
     links: list[Link] = []
     report = _stage(progress, "comparing neighbours")
     for rank in range(PER_IMAGE):
@@ -86,9 +86,8 @@ def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None]:
 def _join(matches: Matches, matcher: Matcher, images: list[ImageRecord], forest: Forest) -> list[Link]:
     """The links among the matches, surest first, each offered to the forest."""
     links = []
-    for match in np.argsort(-matches.agreement, kind="stable"):
-        if matches.agreement[match] < AGREEMENT_LEAST:
-            break
+    copies = np.flatnonzero(matches.are_copies)
+    for match in copies[np.argsort(-matches.agreement[copies], kind="stable")]:
         first, second = int(matches.first[match]), int(matches.second[match])
         image_a, image_b = int(matcher.view_images[first]), int(matcher.view_images[second])
         accepted = forest.offer(image_a, image_b)

@@ -22,7 +22,8 @@ from train.audit.views import SIDE, disc, make_views, normalise_contrast, remove
 COARSE_LEAST, MIDDLE_LEAST = 0.62, 0.68  # correlation at a quarter and at half of the view's size
 TEXTURE_LEAST = 0.28  # correlation of fine structure in the view; below, no closer look is worth its time
 TEXTURE_SURE = 0.85  # above, none is needed
-AGREEMENT_LEAST = 0.76  # of the closer look: a copy
+AGREEMENT_LEAST = 0.78  # of the closer look: a copy
+MIRRORED_LEAST = 0.82  # of a mirrored one: left and right limbs of one patient are nearly mirror images
 _SETTLED = 0.85  # a first guess this good makes the second one needless
 _COARSE_STEPS, _MIDDLE_STEPS = 6, 3
 _CHUNK = 96  # pairs or views worked on at a time
@@ -63,7 +64,13 @@ class Matches:
     first: NDArray[np.int64]  # (n,) view
     second: NDArray[np.int64]  # (n,) view
     maps: Maps  # (n, 2, 3) from the first to the second
-    agreement: NDArray[np.float64]  # (n,) -1 to 1; AGREEMENT_LEAST or more is a copy, -1 a pair that failed early
+    agreement: NDArray[np.float64]  # (n,) -1 to 1; -1 a pair that failed early
+
+    @property
+    def are_copies(self) -> NDArray[np.bool_]:
+        """Whether each pair shows one radiograph, bool (n,)."""
+        mirrored = np.linalg.det(self.maps[:, :, :2]) < 0
+        return self.agreement >= np.where(mirrored, MIRRORED_LEAST, AGREEMENT_LEAST)
 
 
 class Matcher:
@@ -105,8 +112,8 @@ class Matcher:
             return Matches(pairs.first, pairs.second, np.zeros((0, 2, 3)), np.zeros(0))
         return Matches(*(np.concatenate([getattr(r, name) for r in results]) for name in Matches.__dataclass_fields__))
 
-    def match_images(self, first: int, second: int) -> float:
-        """The best agreement of two images over all their views and discs."""
+    def are_copies(self, first: int, second: int) -> bool:
+        """Whether two images show one radiograph, by their likeliest views and discs."""
         of_first, of_second = (np.flatnonzero(self.view_images == image) for image in (first, second))
         discs = np.arange(len(CENTRED))
         grid = np.array(np.meshgrid(of_first, discs, of_second, discs, indexing="ij")).reshape(4, -1)
@@ -114,7 +121,7 @@ class Matcher:
         ring = self.fingerprints.vectors
         likeness = (ring[pairs.first, pairs.first_disc] * ring[pairs.second, pairs.second_disc]).sum(1)
         best = np.argsort(-likeness, kind="stable")[:_GUESSES]
-        return float(self._match_chunk(pairs.take(best)).agreement.max())
+        return bool(self._match_chunk(pairs.take(best)).are_copies.any())
 
     def _match_chunk(self, pairs: Pairs) -> Matches:
         pairs = pairs.widening()

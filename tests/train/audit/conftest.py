@@ -50,7 +50,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Class folders alone, six different images each."""
+    root = tmp_path / "data"
     for seed in range(12):
         folder = "fractured" if seed % 2 else "not fractured"
-        save(draw_image(seed), tmp_path / folder / f"{seed}.png")
-    return tmp_path
+        save(draw_image(seed), root / folder / f"{seed}.png")
+    return root
