@@ -19,8 +19,8 @@ from edge_runtime.errors import ModelError
 from edge_runtime.quantization import grey_to_float
 
 INPUT, OUTPUT = "grey", "probability"
-# Summing a kernel's channels reorders float32 additions and nothing else; a larger difference means that the layers
-# before the first convolution treat channels differently.
+# Summing a kernel's channels in float32 rounds each weight once more; a difference far above that means that the layers
+# before the first convolution treat channels differently. Compared in float64, where nothing else differs.
 FOLDING_TOLERANCE = 1e-5
 
 _BATCH_SIZE = 32
@@ -45,15 +45,32 @@ def load_network(path: Path, size: int) -> keras.Model:
     return model
 
 
-def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 (N,), the network's answer to grey uint8 (N, S, S) images: what every deployed file is held to."""
+def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """(N,), the network's answer to grey uint8 (N, S, S) images: what every deployed file is held to."""
     channels = model.inputs[0].shape[-1]
     batches = []
     for start in range(0, len(images_u8), _BATCH_SIZE):
         grey = grey_to_float(images_u8[start : start + _BATCH_SIZE])[..., np.newaxis]
         batches.append(np.asarray(model.predict_on_batch(np.repeat(grey, channels, axis=-1)))[:, 0])
-    probabilities: NDArray[np.float32] = np.concatenate(batches)
-    return probabilities
+    return np.concatenate(batches)
+
+
+def rounding_noise(model: keras.Model, images_u8: NDArray[np.uint8]) -> float:
+    """How far float32 rounding moves the network's probabilities from those of the same network in float64."""
+    return _largest_difference(model, in_float64(model), images_u8)
+
+
+def in_float64(model: keras.Model) -> keras.Model:
+    """The same network and weights, calculated in float64."""
+    shape = model.inputs[0].shape[1:]
+    exact = keras.models.clone_model(
+        model,
+        input_tensors=keras.Input(shape, dtype="float64"),
+        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float64"}),
+    )
+    for trained, layer in zip(model.layers, exact.layers, strict=True):
+        layer.set_weights(trained.get_weights())
+    return exact
 
 
 def with_grey_input(model: keras.Model, images_u8: NDArray[np.uint8]) -> keras.Model:
@@ -65,11 +82,13 @@ def with_grey_input(model: keras.Model, images_u8: NDArray[np.uint8]) -> keras.M
     """
     _, height, width, _ = model.inputs[0].shape
     grey = keras.Input((height, width, 1), name=INPUT)
-    folded = _fold_channels(model, grey)
-    if folded is not None:
-        difference = np.abs(float_probabilities(folded, images_u8) - float_probabilities(model, images_u8)).max()
-        if difference <= FOLDING_TOLERANCE:
-            return folded
+    try:
+        folded = _fold_channels(model, grey)
+        difference = _largest_difference(in_float64(model), in_float64(folded), images_u8)
+    except (ValueError, tf.errors.InvalidArgumentError):  # layers that fix their number of channels
+        difference = np.inf
+    if difference <= FOLDING_TOLERANCE:
+        return folded
     return keras.Model(grey, model(layers.Concatenate(name="repeat")([grey] * 3)), name=model.name)
 
 
@@ -80,15 +99,20 @@ def deployed_function(model: keras.Model) -> Any:
     return tf.function(lambda grey: {OUTPUT: model(grey, training=False)}, input_signature=signature)
 
 
-def _fold_channels(model: keras.Model, grey: keras.KerasTensor) -> keras.Model | None:
-    """The same layers over one channel, the first convolution's kernel summed; None where that does not fit."""
-    try:
-        folded = keras.models.clone_model(model, input_tensors=grey)
-        for trained, layer in zip(model.layers, folded.layers, strict=True):
-            pairs = zip(trained.get_weights(), layer.get_weights(), strict=True)
-            layer.set_weights([_fold(weights, place.shape) for weights, place in pairs])
-    except (ValueError, tf.errors.InvalidArgumentError):  # layers that fix their number of channels cannot be rebuilt
-        return None
+def _largest_difference(one: keras.Model, other: keras.Model, images_u8: NDArray[np.uint8]) -> float:
+    return float(np.abs(float_probabilities(one, images_u8) - float_probabilities(other, images_u8)).max())
+
+
+def _fold_channels(model: keras.Model, grey: keras.KerasTensor) -> keras.Model:
+    """The same layers over one channel, the first convolution's kernel summed.
+
+    Raises:
+        ValueError: the layers do not allow it.
+    """
+    folded = keras.models.clone_model(model, input_tensors=grey)
+    for trained, layer in zip(model.layers, folded.layers, strict=True):
+        pairs = zip(trained.get_weights(), layer.get_weights(), strict=True)
+        layer.set_weights([_fold(weights, place.shape) for weights, place in pairs])
     return folded
 
 
@@ -96,5 +120,5 @@ def _fold(weights: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
     if weights.shape == shape:
         return weights
     if weights.ndim == 4 and shape[_KERNEL_INPUT_AXIS] == 1:
-        return weights.sum(axis=_KERNEL_INPUT_AXIS, keepdims=True)
+        return np.asarray(weights.sum(axis=_KERNEL_INPUT_AXIS, keepdims=True))
     raise ValueError(f"weights of shape {weights.shape} do not fold to {shape}")

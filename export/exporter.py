@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
 
-_FOLDING_IMAGES = 32  # enough to tell whether one channel answers as three do
+_SAMPLE = 32  # images: enough to tell whether one channel answers as three do, and how much rounding matters
 
 Tell = Callable[[str], None]
 
@@ -48,7 +48,7 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     from export import deployed, golden, model_files, parity
 
     model = deployed.load_network(network.model, network.spec.size)
-    grey_model = deployed.with_grey_input(model, evidence.images_u8[:_FOLDING_IMAGES])
+    grey_model = deployed.with_grey_input(model, evidence.images_u8[:_SAMPLE])
     calibration = evidence.calibration
     quantization = None if calibration is None else (open_recipe(request.recipe), calibration)
 
@@ -57,7 +57,8 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
 
         tell(f"comparing {len(specs)} files with the trained network on {len(evidence.images_u8)} images")
         reference = deployed.float_probabilities(model, evidence.images_u8)
-        images = parity.EvaluationSet(evidence.name, evidence.images_u8, evidence.labels, reference)
+        rounding = deployed.rounding_noise(model, evidence.images_u8[:_SAMPLE])
+        images = parity.EvaluationSet(evidence.name, evidence.images_u8, evidence.labels, reference, rounding)
         measured = parity.measure(specs.items(), images)
         parity.require_float_agreement(measured)
 

@@ -28,7 +28,7 @@ def draw_candidates(spec: ModelSpec) -> NDArray[np.uint8]:
     return np.stack([preprocess(draw(_SEED, index, index % 2).image_u8, spec) for index in range(CANDIDATES)])
 
 
-def spread_around(threshold: float, probabilities: NDArray[np.float32]) -> list[int]:
+def spread_around(threshold: float, probabilities: NDArray[np.floating]) -> list[int]:
     """Indices of IMAGES probabilities: the two next to the threshold, the others evenly from lowest to highest."""
     levels = [threshold, threshold, *np.linspace(probabilities.min(), probabilities.max(), IMAGES - 2)]
     left = dict(enumerate(probabilities.tolist()))

@@ -79,6 +79,7 @@ def test_a_failure_late_in_the_export_leaves_the_earlier_bundle_as_it_was(make_r
 
 def test_a_float_file_that_differs_from_the_network_ends_the_export_without_a_bundle(make_run, tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "FLOAT_TOLERANCE", -1.0)
+    monkeypatch.setattr(parity, "ROUNDING_FACTOR", -1.0)
     with quiet_converters(), pytest.raises(GateError, match="differs from the trained network's"):
         export(ExportRequest(make_run("cnn"), tmp_path / "bundle", formats=("onnx",)), tell=str, warn=str)
     assert not tree(tmp_path)

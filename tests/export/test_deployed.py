@@ -33,6 +33,12 @@ def test_the_first_kernel_is_summed_over_its_channels():
     assert np.abs(answers - deployed.float_probabilities(trained, IMAGES_U8)).max() <= deployed.FOLDING_TOLERANCE
 
 
+def test_a_network_inside_a_network_is_wrapped():
+    inner = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
+    wrapped = deployed.with_grey_input(network(inner), IMAGES_U8)
+    assert wrapped.inputs[0].shape == (None, 16, 16, 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,3 +108,10 @@ def test_a_float_file_that_disagrees_is_refused(answering, answer):
 
 def test_a_float_file_that_agrees_is_accepted(answering):
     parity.require_float_agreement(answering([0.300005], [0.3], [1]))
+
+
+def test_a_float_file_is_measured_by_the_rounding_of_the_network_itself(answering):
+    measured = answering([0.30003], [0.3], [1])
+    with pytest.raises(GateError):
+        parity.require_float_agreement(measured)
+    parity.require_float_agreement(dataclasses.replace(measured, float_tolerance=4e-5))
