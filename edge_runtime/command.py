@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -22,8 +23,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # What is left in the buffer is flushed once more at exit, and must go somewhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_buffered_output()
             return 0
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,4 +43,11 @@ class Command(click.Command):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {where}{error.strerror or error}", err=True)
+            _drop_buffered_output()
             sys.exit(StorageError.exit_code)
+
+
+def _drop_buffered_output() -> None:
+    """Sends what standard output still holds to nowhere: flushed once more at exit, it would fail once more."""
+    with contextlib.suppress(OSError, ValueError):  # there may be no file behind it, as under a test runner
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -266,7 +266,12 @@ def test_a_reader_that_leaves_is_a_clean_end(edge_infer_process, tiny_bundle, go
 
 
 def test_an_interrupt_is_exit_130(edge_infer_process, tiny_bundle, golden_images):
-    interrupt = "import signal, threading, os\nthreading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()"
+    interrupt = (
+        "import signal, threading, os\n"
+        # A shell starts background jobs with the signal ignored, and the tests may be one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()"
+    )
     read, write = os.pipe()  # nothing comes: the command waits
     done = edge_infer_process("--model", tiny_bundle, "-", before=interrupt, stdin=read)
     os.close(read)
