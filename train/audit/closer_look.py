@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from edge_runtime.images import read_grey
+from train.audit.coherence import phase_coherence
 from train.audit.registration import Images, Maps, compose, correlate, refine
 from train.audit.smoothing import pool, smooth
 from train.audit.views import disc, remove_white_corners, view_half_sides
@@ -38,8 +39,8 @@ class CloserLook:
 
     def compare(
         self, first: NDArray[np.int64], second: NDArray[np.int64], maps: Maps
-    ) -> tuple[Maps, NDArray[np.float64]]:
-        """(better maps, agreement from -1 to 1) of n pairs of views under maps (n, 2, 3) of scale 1 or more."""
+    ) -> tuple[Maps, NDArray[np.float64], NDArray[np.float64]]:
+        """(better maps, agreement and phase coherence, both at most 1) of n pairs under maps of scale 1 or more."""
         linear = maps[:, :, :2]
         # The square holds the part of the first view that the second one shows.
         shown = np.minimum(1.0, 1 / np.sqrt(np.abs(np.linalg.det(linear)) + 1e-9))
@@ -49,10 +50,10 @@ class CloserLook:
         moved = self._render(second, compose(maps, frames))
         corrections = _register(fixed, moved)
         moved = self._render(second, compose(compose(maps, frames), corrections))
-        agreement = _agree(fixed, moved)
+        agreement, coherence = _agree(fixed, moved)
         unframes = np.zeros_like(maps)
         unframes[:, [0, 1], [0, 1]] = 1 / shown[:, None]
-        return compose(compose(maps, frames), compose(corrections, unframes)), agreement
+        return compose(compose(maps, frames), compose(corrections, unframes)), agreement, coherence
 
     def _render(self, views: NDArray[np.int64], maps: Maps) -> Images:
         """float32 (n, SIDE, SIDE), grey 0 to 255: views through maps from the compared square."""
@@ -97,10 +98,11 @@ def _register(fixed: Images, moved: Images) -> Maps:
     return maps
 
 
-def _agree(fixed: Images, moved: Images) -> NDArray[np.float64]:
-    """Correlation (n,) of the finest common structure, each place weighing alike whatever its contrast."""
+def _agree(fixed: Images, moved: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Correlation and phase coherence of the finest structure, each place weighing alike whatever its contrast."""
     mask = np.broadcast_to(disc(SIDE), fixed.shape).astype(np.float32)
-    return correlate(_texture(fixed), _texture(moved), mask)
+    fixed_texture, moved_texture = _texture(fixed), _texture(moved)
+    return correlate(fixed_texture, moved_texture, mask), phase_coherence(fixed_texture, moved_texture)
 
 
 def _texture(images: Images) -> Images:

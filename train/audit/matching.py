@@ -13,6 +13,7 @@ from scipy.ndimage import uniform_filter
 
 from edge_runtime.images import read_grey
 from train.audit.closer_look import CloserLook
+from train.audit.coherence import phase_coherence
 from train.audit.fingerprint import CENTRED, DISCS, Fingerprints, find_turns, fingerprint
 from train.audit.registration import Maps, correlate, refine, turn_maps, warp
 from train.audit.smoothing import pool
@@ -22,6 +23,8 @@ from train.audit.views import SIDE, disc, make_views, normalise_contrast, remove
 COARSE_LEAST, MIDDLE_LEAST = 0.62, 0.68  # correlation at a quarter and at half of the view's size
 TEXTURE_LEAST = 0.28  # correlation of fine structure in the view; below, no closer look is worth its time
 TEXTURE_SURE = 0.85  # above, none is needed
+COHERENT_LEAST = 0.15  # phase coherence of the closer look; below, only a few strong edges agree
+COHERENT_SURE = 0.3  # of the view: without it the closer look decides
 AGREEMENT_LEAST = 0.78  # of the closer look: a copy
 MIRRORED_LEAST = 0.82  # of a mirrored one: left and right limbs of one patient are nearly mirror images
 _SETTLED = 0.85  # a first guess this good makes the second one needless
@@ -130,11 +133,13 @@ class Matcher:
         left = np.flatnonzero(coarse >= COARSE_LEAST)
         maps[left], middle = refine(self._middle, pairs.first[left], pairs.second[left], maps[left], _MIDDLE_STEPS)
         left = left[middle >= MIDDLE_LEAST]
-        texture = self._compare_texture(pairs.take(left), maps[left])
-        agreement[left[texture >= TEXTURE_SURE]] = texture[texture >= TEXTURE_SURE]
-        left = left[(texture >= TEXTURE_LEAST) & (texture < TEXTURE_SURE)]
+        texture, coherence = self._compare_texture(pairs.take(left), maps[left])
+        sure = (texture >= TEXTURE_SURE) & (coherence >= COHERENT_SURE)
+        agreement[left[sure]] = texture[sure]
+        left = left[(texture >= TEXTURE_LEAST) & ~sure]
         if len(left):
-            maps[left], agreement[left] = self._closer_look.compare(pairs.first[left], pairs.second[left], maps[left])
+            maps[left], seen, coherence = self._closer_look.compare(pairs.first[left], pairs.second[left], maps[left])
+            agreement[left] = np.where(coherence >= COHERENT_LEAST, seen, -1.0)
         return Matches(pairs.first, pairs.second, maps, agreement)
 
     def _lay_over(self, pairs: Pairs) -> tuple[Maps, NDArray[np.float64]]:
@@ -153,9 +158,12 @@ class Matcher:
             maps[todo[better]], best[todo[better]] = found[better], correlation[better]
         return maps, best
 
-    def _compare_texture(self, pairs: Pairs, maps: Maps) -> NDArray[np.float64]:
+    def _compare_texture(self, pairs: Pairs, maps: Maps) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Correlation and phase coherence of the fine structure in the views."""
+        fixed = self._texture[pairs.first].astype(np.float32)
         moved, inside = warp(self._texture, pairs.second, maps)
-        return correlate(self._texture[pairs.first].astype(np.float32), moved, (inside & disc(SIDE)).astype(np.float32))
+        mask = (inside & disc(SIDE)).astype(np.float32)
+        return correlate(fixed, moved, mask), phase_coherence(fixed * mask, moved * mask)
 
 
 _TURNS = 2  # of the angle, tried a pair
