@@ -1,8 +1,8 @@
 """How many planted copies edge-audit finds, and how many it makes up, beside imagehash and imagededup on the same.
 
+    python -m benchmarks.audit_copies                                                 # on phantoms, drawn for this
     python -m benchmarks.audit_copies --source $EDGE_DATA/fracatlas --half judge
 
-Thresholds were chosen on `--half choose`; `--half judge` holds the other images. Each source gets one copy of one kind,
 Thresholds were chosen on `--half choose`; `--half judge` holds the other images. Each source gets one copy of one
 kind, so no copy is found through another. Sources with identical pixels are taken once; every link between two
 different sources counts as false, and is listed to be looked at.
@@ -28,47 +28,27 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.images import find_images, read_grey
 from train.audit import group_images, take_inventory
 from train.audit.contents import hash_pixels, is_blank
+from train.phantom import draw
 
 # Images of FracAtlas that are copies of others in it, by number: re-taken or re-processed, confirmed by eye. They are
 # no sources, since a link between them would be right.
 COPIES_IN_FRACATLAS = frozenset(
-    {
-        164,
-        204,
-        237,
-        240,
-        436,
-        1365,
-        1382,
-        1569,
-        2027,
-        2305,
-        2306,
-        2340,
-        2518,
-        3426,
-        4061,
-        4067,
-        4068,
-        4113,
-        4117,
-        4150,
-        4187,
-        4206,
-        4209,
-        4217,
-        4232,
-    }
+    f"IMG{number.zfill(7)}"
+    for number in (
+        "164 204 237 240 436 1365 1382 1569 2027 2305 2306 2340 2518 "
+        "3426 4061 4067 4068 4113 4117 4150 4187 4206 4209 4217 4232"
+    ).split()
 )
 
 Pairs = set[tuple[str, str]]  # (stem, stem) of files said to be copies; a stem is `0012` or `0012~kind`
 
 
-def plant(source: Path, folder: Path, half: str, seed: int, limit: int | None) -> dict[str, str]:
+def plant(source: Path, folder: Path, half: str | None, seed: int, limit: int | None) -> dict[str, str]:
     """Writes sources and their copies, and returns the kind of each copy by its stem."""
     paths = find_images([source])
     np.random.default_rng(seed).shuffle(paths)
-    paths = paths[: len(paths) // 2] if half == "choose" else paths[len(paths) // 2 :]
+    if half is not None:
+        paths = paths[: len(paths) // 2] if half == "choose" else paths[len(paths) // 2 :]
     kinds = rotation_kinds() | other_kinds()
     names, seen, planted = list(kinds), set(), {}
     for path in paths[:limit]:
@@ -76,7 +56,7 @@ def plant(source: Path, folder: Path, half: str, seed: int, limit: int | None) -
             grey_u8 = read_grey(path)
         except EdgeError:
             continue
-        if path.stem.removeprefix("IMG").lstrip("0") in map(str, COPIES_IN_FRACATLAS):
+        if path.stem in COPIES_IN_FRACATLAS:
             continue
         if is_blank(grey_u8) or hash_pixels(grey_u8) in seen:
             continue
@@ -89,6 +69,13 @@ def plant(source: Path, folder: Path, half: str, seed: int, limit: int | None) -
         kinds[kind](image, rng).save(folder / "fractured" / f"{number:05}~copy.png")
         planted[f"{number:05}~copy"] = kind
     return planted
+
+
+def draw_phantoms(folder: Path, count: int, seed: int) -> Path:
+    """Returns the folder, now with phantoms: independent by construction, so that every link between them is false."""
+    for index in range(count):
+        Image.fromarray(draw(seed, index).image_u8).save(folder / f"{index:05}.png")
+    return folder
 
 
 def find_with_audit(folder: Path) -> Pairs:
@@ -160,18 +147,25 @@ def methods() -> Iterable[tuple[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="folder of radiographs without copies")
+    parser.add_argument(
+        "--source", type=Path, help="folder of radiographs without copies; by default phantoms are drawn"
+    )
+    parser.add_argument("--phantoms", type=int, default=1200, help="how many are drawn where no source is given")
+    parser.add_argument("--phantom-seed", type=int, default=900, help="700 was used to choose thresholds")
     parser.add_argument("--half", choices=("choose", "judge"), default="judge")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, help="take no more sources than this")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()
     figures: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as drawn:
         folder = Path(name)
         (folder / "normal").mkdir()
         (folder / "fractured").mkdir()
-        planted = plant(options.source, folder, options.half, options.seed, options.limit)
+        # Phantoms need no halves: what was chosen on them was chosen on another seed.
+        half = options.half if options.source else None
+        source = options.source or draw_phantoms(Path(drawn), options.phantoms, options.phantom_seed)
+        planted = plant(source, folder, half, options.seed, options.limit)
         print(f"{len(planted)} sources, one copy each, {len(set(planted.values()))} kinds")
         for title, find in methods():
             start, start_cpu = time.perf_counter(), time.process_time()

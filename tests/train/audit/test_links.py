@@ -10,15 +10,18 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from train.audit import group_images, take_inventory
+from train.audit.coherence import phase_coherence
 from train.audit.inventory import Inventory
 from train.audit.links import Link, describe, find_links, unique_images
-from train.audit.matching import Matcher
+from train.audit.matching import COHERENT_LEAST, Matcher
+from train.phantom import draw
 
 from .conftest import draw_radiograph, save
 
 BICUBIC = Image.Resampling.BICUBIC
 ANGLE_TOLERANCE = 1.5  # degrees; an affine map that fits best need not be a pure rotation
 SCALE_TOLERANCE = 0.04
+PHANTOM_SEED, PHANTOMS, ROTATED = 901, 120, 20
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "turned a little": lambda image: image.rotate(4, BICUBIC),
@@ -137,3 +140,43 @@ def test_identical_files_are_one_image(data: Path) -> None:
     inventory = take_inventory(data)
     assert len(unique_images(inventory)) == 12
     assert len(set(group_images(inventory).tolist())) == 12
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inventory, tuple[Link, ...]]:
+    """Independent phantoms, many of one anatomy in one pose, and a rotated copy of some."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for index in range(PHANTOMS):
+        image = Image.fromarray(draw(PHANTOM_SEED, index).image_u8)
+        image.save(folder_of(folder, index) / f"{index}.png")
+        if index < ROTATED:
+            image.rotate(9 + 17 * index, BICUBIC).save(folder_of(folder, index) / f"{index}-copy.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.audit.cache.cache_folder", lambda: folder.parent / "phantoms_cache")
+        inventory = take_inventory(folder)
+        return inventory, find_links(inventory)
+
+
+def phantom_links(phantoms: tuple[Inventory, tuple[Link, ...]]) -> set[frozenset[str]]:
+    inventory, links = phantoms
+    stems = {record.pixels_sha256: Path(record.path).stem for record in inventory.records}
+    return {frozenset((stems[link.first], stems[link.second])) for link in links if link.accepted}
+
+
+def test_independent_phantoms_are_not_linked(phantoms: tuple[Inventory, tuple[Link, ...]]) -> None:
+    sources = [{stem.split("-")[0] for stem in link} for link in phantom_links(phantoms)]
+    assert all(len(source) == 1 for source in sources)
+
+
+def test_rotated_phantoms_are_all_found(phantoms: tuple[Inventory, tuple[Link, ...]]) -> None:
+    assert phantom_links(phantoms) >= {frozenset((f"{index}", f"{index}-copy")) for index in range(ROTATED)}
+
+
+def test_strong_edges_alone_are_not_coherent() -> None:
+    rng = np.random.default_rng(0)
+    edge = np.where(np.arange(96) < 48, -4.0, 4.0) * np.ones((96, 1))
+    first, second = (edge + rng.standard_normal((96, 96)) for _ in range(2))
+    pair = first[None].astype(np.float32), second[None].astype(np.float32)
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9
+    assert phase_coherence(*pair)[0] < COHERENT_LEAST
+    assert phase_coherence(pair[0], 3 * pair[0])[0] == pytest.approx(1)
