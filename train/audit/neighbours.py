@@ -14,6 +14,7 @@ from train.audit.fingerprint import CENTRED, DISCS
 PER_IMAGE = 14  # other images that each image is compared with, at most
 _PER_QUERY = 24  # fingerprints asked of the index: copies and their discs crowd the first places
 _ASKING = (0, 2, *range(len(CENTRED), len(DISCS)))  # discs that ask; all centred ones answer, so all ratios are met
+_IMAGES_A_CHUNK = 8192
 _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 16, 64, 64
 
 
@@ -33,15 +34,37 @@ def find_candidates(vectors: NDArray[np.float32], owners: NDArray[np.int64]) -> 
 
     Args:
         vectors: float32 (n, discs, dimensions), unit length.
-        owners: int64 (n,), image of each view.
+        owners: int64 (n,), image of each view, ascending.
     """
     views, answering, dimensions = len(vectors), len(CENTRED), vectors.shape[2]
     index = build_index(vectors[:, :answering].reshape(-1, dimensions))
     wanted = min(_PER_QUERY, views * answering)
-    found = [_ask(index, vectors, disc, wanted) for disc in _ASKING]
+    # An image's views stay together, so a chunk ranks its own answers: all of them at once would fill the memory.
+    bounds = [*np.flatnonzero(_firsts(owners))[::_IMAGES_A_CHUNK].tolist(), views]
+    chunks = [
+        _nearest(index, vectors, owners, slice(start, stop), wanted)
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+    return _rank(_Matches(owners, *(np.concatenate(column) for column in zip(*chunks, strict=True))))
+
+
+def _nearest(
+    index: Any, vectors: NDArray[np.float32], owners: NDArray[np.int64], views: slice, wanted: int
+) -> tuple[NDArray[Any], ...]:
+    """Columns of _Matches: the nearest PER_IMAGE others of each image that owns these views, nearest first."""
+    found = [_ask(index, vectors[views], disc, wanted) for disc in _ASKING]
     asking, asking_disc, keys, distances = (np.concatenate(column) for column in zip(*found, strict=True))
-    matches = _Matches(owners, asking, asking_disc, keys // answering, keys % answering, distances)
-    return _rank(matches.other_images().nearest_of_each_pair())
+    answering = len(CENTRED)
+    matches = _Matches(owners, asking + views.start, asking_disc, keys // answering, keys % answering, distances)
+    nearest = matches.other_images().nearest_of_each_pair()
+    nearest = nearest.take(_place(nearest.images[0]) < PER_IMAGE)
+    return nearest.first, nearest.first_disc, nearest.second, nearest.second_disc, nearest.distance
+
+
+def _place(sorted_keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each row its place, from 0, among the rows of its key."""
+    places = np.arange(len(sorted_keys))
+    return places - np.maximum.accumulate(np.where(_firsts(sorted_keys), places, 0))
 
 
 def _ask(index: Any, vectors: NDArray[np.float32], disc: int, wanted: int) -> tuple[NDArray[Any], ...]:
@@ -119,15 +142,12 @@ def build_index(vectors: NDArray[np.float32]) -> Any:
 
 
 def _rank(matches: _Matches) -> Candidates:
-    """Each image's nearest PER_IMAGE others; a pair that both ends found is kept once, at its better rank."""
+    """Matches of each image in a row, nearest first; a pair that both ends found is kept once, at its better rank."""
     asking, found = matches.images
-    places = np.arange(len(asking))
-    starts = _firsts(asking)
-    rank = places - np.maximum.accumulate(np.where(starts, places, 0))
-    near = np.flatnonzero(rank < PER_IMAGE)
-    low, high = np.minimum(asking, found)[near], np.maximum(asking, found)[near]
-    order = np.lexsort((asking[near], rank[near], high, low))
-    near = near[order[_firsts(low[order], high[order])]]
+    rank = _place(asking)
+    low, high = np.minimum(asking, found), np.maximum(asking, found)
+    order = np.lexsort((asking, rank, high, low))
+    near = order[_firsts(low[order], high[order])]
     near = near[np.lexsort((asking[near], matches.distance[near], rank[near]))]
     kept = matches.take(near)
     return Candidates(kept.first, kept.first_disc, kept.second, kept.second_disc, rank[near])
