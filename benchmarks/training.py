@@ -1,6 +1,6 @@
 """Training speed of MobileNetV2: edge-train's two phases against plain `model.fit` on a folder of images.
 
-    python -m benchmarks.training [--images 400] [--epochs 5] [--data FOLDER --weights FILE]
+    python -m benchmarks.training [--images 800] [--epochs 10] [--data FOLDER --weights FILE]
 
 Both train the same network (alpha 1, 224 pixels) on the same images in two phases of as many epochs: first the head
 on a frozen backbone, then the blocks from 13 on. The plain way is the usual recipe of the Keras guide on transfer
@@ -99,8 +99,8 @@ def run(which: str, data: Path, weights: str, epochs: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=400, help="phantoms to train on where no --data is given")
-    parser.add_argument("--epochs", type=int, default=5, help="of each phase")
+    parser.add_argument("--images", type=int, default=800, help="phantoms to train on where no --data is given")
+    parser.add_argument("--epochs", type=int, default=10, help="of each phase")
     parser.add_argument("--data", type=Path, help="folder with train, val and test")
     parser.add_argument("--weights", help="file of ImageNet weights without top; random ones where none is given")
     parser.add_argument("--one", choices=("plain", "ours"), help=argparse.SUPPRESS)
