@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from edge_runtime.spec import ModelSpec
 from train import phantom
+from train.audit.progress import show_progress
 from train.backend import prepare_backend
 from train.config import TrainConfig
 from train.metrics import Figures, measure, per_group
 from train.plots import LEAKED_MARK, save_confusion, save_counts, save_history, save_roc, save_samples
-from train.progress import progress_bar, say
+from train.progress import say
 from train.report import Row, facts_table, figures_table, page, picture
 from train.run_folder import (
     UnfinishedRun,
@@ -77,13 +78,8 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     run = open_unfinished_run(target, config, data_root, resume)
     root = _demo_data(run, config.seed) if data_root is None else data_root
     domain = "phantom" if is_phantoms(root) else "radiograph"
-    with progress_bar("reading") as bar:
-        data = load_split_data(
-            root,
-            config,
-            lambda labels: make_spec(config, labels, domain),
-            lambda stage, done, total: bar.update(done, total, stage),
-        )
+    with show_progress() as progress:
+        data = load_split_data(root, config, lambda labels: make_spec(config, labels, domain), progress)
     spec = make_spec(config, data.inventory.labels, domain)
     _tell_data(data)
     prepare_backend(config.seed)

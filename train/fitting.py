@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from train.metrics import auc
 from train.progress import Bar, progress_bar, say
+from train.run_folder import write_json
 
 _LAST, _BEST, _HISTORY = "last.npz", "best.npz", "history.json"
 _LOG_FLOOR = 1e-7  # of a probability inside a logarithm
@@ -75,7 +76,7 @@ def fit(phase: Phase, folder: Path) -> list[EpochRecord]:
             _store(folder / _BEST, phase.model.variables)
         _store(folder / _LAST, [*phase.model.variables, *optimizer.variables])
         # Written last: an epoch counts once everything else of it is on disk.
-        _write_history(folder, history)
+        write_json(folder / _HISTORY, [asdict(record) for record in history])
         _tell(record, phase.epochs, is_best)
     _restore(folder / _BEST, phase.model.variables)
     return history
@@ -129,12 +130,6 @@ def _restore(path: Path, variables: list[keras.Variable]) -> None:
     with np.load(path) as stored:
         for variable, name in zip(variables, stored.files, strict=True):
             variable.assign(stored[name])
-
-
-def _write_history(folder: Path, history: list[EpochRecord]) -> None:
-    unfinished = folder / f"{_HISTORY}.unfinished"
-    unfinished.write_text(json.dumps([asdict(record) for record in history]))
-    os.replace(unfinished, folder / _HISTORY)
 
 
 def _read_history(folder: Path) -> list[EpochRecord]:

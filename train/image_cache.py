@@ -20,6 +20,7 @@ from edge_runtime.images import read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
 from train.audit import ImageRecord, Inventory
+from train.audit.cache import cache_folder
 
 LAYOUT_VERSION = 1
 _DECODERS = 4  # threads; Pillow releases the interpreter while it decodes
@@ -31,12 +32,6 @@ class CachedImages:
 
     images_u8: NDArray[np.uint8]  # (m, S, S), memory-mapped, read-only: one row for each different picture
     row_of_record: NDArray[np.int64]  # (n,): row of each record of the inventory
-
-
-def cache_folder() -> Path:
-    """Where arrays are kept between runs: `$XDG_CACHE_HOME/fracture-edge`, else `~/.cache/fracture-edge`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fracture-edge"
 
 
 def cache_images(inventory: Inventory, spec: ModelSpec, progress: Callable[[int, int], None]) -> CachedImages:
