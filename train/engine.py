@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
 from train.audit.progress import show_progress
@@ -76,6 +77,15 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     """
     data_root = data_root.absolute() if data_root else None
     run = open_unfinished_run(target, config, data_root, resume)
+    try:
+        return _make_run(run, config, data_root)
+    except EdgeError:
+        # Refused data leave no unfinished run in the way of the next try.
+        run.discard_unless_begun()
+        raise
+
+
+def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -> Evaluation:
     root = _demo_data(run, config.seed) if data_root is None else data_root
     domain = "phantom" if is_phantoms(root) else "radiograph"
     with show_progress() as progress:
@@ -88,7 +98,7 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
     model, history = train_network(config, data, run.state)
     evaluation, probabilities = evaluate(model, data, config)
     _write_network(run.folder, model, spec, history)
-    write_run_json(run.folder, config, target.absolute() / "data" if data_root is None else root, data.leaks)
+    write_run_json(run.folder, config, run.target / "data" if data_root is None else root, data.leaks)
     write_split(run.folder, data)
     write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
     write_json(run.folder / "metrics.json", evaluation.to_dict())

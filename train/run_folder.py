@@ -39,6 +39,11 @@ class UnfinishedRun:
         """Folder for the state of training."""
         return self.folder / _STATE
 
+    def discard_unless_begun(self) -> None:
+        """Removes the folder where training has not begun: there is nothing in it that could be resumed."""
+        if not self.state.exists():
+            shutil.rmtree(self.folder)
+
     def publish(self) -> None:
         """Lets the run appear at its target."""
         shutil.rmtree(self.state, ignore_errors=True)

@@ -141,6 +141,12 @@ def test_a_leaking_split_is_refused(leaking, tmp_path):
         train_and_evaluate(config(), leaking, tmp_path / "run")
 
 
+def test_a_refused_run_is_not_in_the_way_of_the_next(leaking, tmp_path):
+    with pytest.raises(GateError):
+        train_and_evaluate(config(), leaking, tmp_path / "runs" / "run")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_an_accepted_leak_marks_every_figure(leaking, tmp_path):
     evaluation = train_and_evaluate(config(epochs=1, accept_leak=True), leaking, tmp_path / "run")
     assert evaluation.leaked
