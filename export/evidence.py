@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from edge_runtime.errors import DataError
 from export.calibration import FEWEST_IMAGES, CalibrationSet, load_calibration, rows_shared_with
 from export.request import ExportRequest
-from export.run import FloatNetwork, read_test_images
+from export.run import FloatNetwork, LabelledImage, read_images
 
 Tell = Callable[[str], None]
+
+MOST_TRAINING_IMAGES = 2_000  # that a recipe may learn from: more cost memory and change little
+_SEED = 0  # of the draw among them
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidenc
     if network.leaked:
         warn("the run's test images share radiographs with its training images: its figures flatter the network")
     if network.test:
-        images_u8 = read_test_images(network)
+        images_u8 = read_images(network, network.test)
         if calibration is not None:
             calibration = _disjoint(calibration, network, images_u8, warn)
         return Evidence(images_u8, _labels([image.label for image in network.test]), "test split", calibration)
@@ -51,6 +55,32 @@ def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidenc
         return Evidence(draw_candidates(network.spec), None, "phantoms", None)
     warn("no test images: the files are compared on the calibration images, which flatters them")
     return Evidence(calibration.images_u8, _labels(calibration.labels), "calibration images", calibration)
+
+
+def read_training_images(network: FloatNetwork, calibration: CalibrationSet) -> NDArray[np.uint8]:
+    """uint8 (N, S, S), what a recipe may learn from beside the calibration images.
+
+    Of the train split, none whose radiograph stands in another split as well; one of each radiograph first, then
+    more, at most MOST_TRAINING_IMAGES. The calibration images where the network was made elsewhere.
+
+    Raises:
+        DataError: an image is missing, altered or unreadable.
+    """
+    elsewhere = {image.group for image in (*network.val, *network.test)}
+    alone = [image for image in network.train if image.group not in elsewhere]
+    chosen = _one_of_each_group_first(alone)[:MOST_TRAINING_IMAGES]
+    return read_images(network, chosen) if chosen else calibration.images_u8
+
+
+def _one_of_each_group_first(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """The images in an order drawn at random: the first of every group, then the second, and so on."""
+    shuffled = [images[row] for row in np.random.default_rng(_SEED).permutation(len(images))]
+    seen: Counter[int] = Counter()
+    turns = []
+    for image in shuffled:
+        turns.append(seen[image.group])
+        seen[image.group] += 1
+    return [shuffled[row] for row in np.argsort(turns, kind="stable")]
 
 
 def _labels(labels: Sequence[int | None]) -> NDArray[np.int64] | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.embedded_spec import sha256_of
 from export.bundle import new_bundle, refuse_foreign, write_manifest
-from export.evidence import Evidence, gather
-from export.recipes import open_recipe
+from export.evidence import Evidence, gather, read_training_images
+from export.recipes import Material, open_recipe
 from export.request import ExportRequest
 from export.run import FloatNetwork, open_network
 
@@ -50,7 +50,10 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     model = deployed.load_network(network.model, network.spec.size)
     grey_model = deployed.with_grey_input(model, evidence.images_u8[:_SAMPLE])
     calibration = evidence.calibration
-    quantization = None if calibration is None else (open_recipe(request.recipe), calibration)
+    quantization = None
+    if calibration is not None:
+        material = Material(calibration, lambda: read_training_images(network, calibration), tell)
+        quantization = (open_recipe(request.recipe), material)
 
     with new_bundle(request.out) as folder:
         specs = model_files.write_model_files(folder, grey_model, network.spec, request.formats, quantization, tell)

@@ -11,8 +11,7 @@ from edge_runtime.embedded_spec import embed
 from edge_runtime.engines.tensors import check_input_contract
 from edge_runtime.spec import ModelSpec, Tensor
 from export import qdq, to_onnx, to_tflite
-from export.calibration import CalibrationSet
-from export.recipes import Recipe
+from export.recipes import Material, Recipe
 from export.request import FORMATS
 
 FLOAT32, INT8 = "model_float32", "model_int8"
@@ -25,7 +24,7 @@ def write_model_files(
     model: keras.Model,
     spec: ModelSpec,
     formats: tuple[str, ...],
-    quantization: tuple[Recipe, CalibrationSet] | None,
+    quantization: tuple[Recipe, Material] | None,
     tell: Callable[[str], None],
 ) -> dict[Path, ModelSpec]:
     """The spec inside each file written, by its path, float files first.
@@ -35,7 +34,7 @@ def write_model_files(
         model: takes `grey`, (N, S, S, 1).
         spec: without tensors.
         formats: of FORMATS.
-        quantization: recipe and calibration images of the int8 files; None for float files alone.
+        quantization: recipe of the int8 files, and what it learns from; None for float files alone.
         tell: is given a line at each step.
 
     Raises:
@@ -47,9 +46,9 @@ def write_model_files(
     for suffix, content in floats.items():
         specs |= _write(folder / f"{FLOAT32}{suffix}", content, spec, to_onnx.float_tensors())
     if quantization is not None:
-        recipe, calibration = quantization
-        tell(f"quantising to int8 with {len(calibration)} calibration images (recipe {recipe.name})")
-        for suffix, content in recipe.quantize(model, floats, calibration).items():
+        recipe, material = quantization
+        tell(f"quantising to int8 with {len(material.calibration)} calibration images (recipe {recipe.name})")
+        for suffix, content in recipe.quantize(model, floats, material).items():
             specs |= _write(folder / f"{INT8}{suffix}", content, spec, _int8_tensors(suffix, content))
     return specs
 

@@ -1,12 +1,13 @@
-"""What edge-train left behind, read back: the network, its spec, its test images and its calibration images.
+"""What edge-train left behind, read back: the network, its spec, its split of the images and its calibration images.
 
-A network made elsewhere comes as a `.keras` file and a spec; it has no test images and no calibration of its own.
+A network made elsewhere comes as a `.keras` file and a spec; it has no split and no calibration of its own.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,17 @@ SPLIT = "split.csv"
 CALIBRATION = "calibration"
 DEMO_DATA = "data"  # where `edge-train --demo` writes its images, inside the run
 
-_SPLIT_COLUMNS = ("path", "sha256", "label", "split")
+_SPLIT_COLUMNS = ("path", "sha256", "label", "group", "split")
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One image of the test split."""
+    """One image of a split."""
 
     path: str  # relative to the data root
     sha256: str  # of the file, hexadecimal
     label: int  # 1 positive, 0 negative
+    group: int  # its independent radiograph: files that show the same one have the same number
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class FloatNetwork:
     leaked: bool = False  # its test split shares radiographs with its training images
     data_root: Path | None = None  # folder of the radiographs; None for a network made elsewhere
     calibration: Path | None = None  # folder of its calibration images
-    test: tuple[LabelledImage, ...] = ()  # empty for a network made elsewhere
+    train: tuple[LabelledImage, ...] = ()  # the splits; empty for a network made elsewhere
+    val: tuple[LabelledImage, ...] = ()  # chose the best epoch; may be empty
+    test: tuple[LabelledImage, ...] = ()  # chose nothing
 
 
 def open_network(source: Path, spec: Path | None, data: Path | None) -> FloatNetwork:
@@ -77,8 +81,12 @@ def open_network(source: Path, spec: Path | None, data: Path | None) -> FloatNet
     return FloatNetwork(source, _read_spec(spec))
 
 
-def read_test_images(network: FloatNetwork) -> NDArray[np.uint8]:
-    """uint8 (N, S, S), the test split of a run, preprocessed as the device does it.
+def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArray[np.uint8]:
+    """uint8 (N, S, S), images of a run's split, preprocessed as the device does it.
+
+    Args:
+        network: of the run.
+        images: of its `train`, `val` or `test`.
 
     Raises:
         DataError: an image is missing, unreadable or not the one that the network was split with.
@@ -86,17 +94,17 @@ def read_test_images(network: FloatNetwork) -> NDArray[np.uint8]:
     root, spec = network.data_root, network.spec
     if root is None or not root.is_dir():
         raise DataError(f"{root}: the folder of the run's radiographs is not there; say where it is with --data DIR")
-    images_u8 = np.empty((len(network.test), spec.size, spec.size), np.uint8)
-    for row, image in enumerate(network.test):
+    images_u8 = np.empty((len(images), spec.size, spec.size), np.uint8)
+    for row, image in enumerate(images):
         path = root / image.path
         if not path.is_file():
-            raise DataError(f"{path}: a test image of the run is not there; say where the data are with --data DIR")
+            raise DataError(f"{path}: an image of the run is not there; say where the data are with --data DIR")
         if sha256_of(path) != image.sha256:
             raise DataError(f"{path}: not the file that {SPLIT} names (its SHA-256 differs); train again or restore it")
         try:
             images_u8[row] = preprocess(read_grey(path, least_side=spec.size), spec)
         except ImageError as error:
-            raise DataError(f"a test image cannot be read: {error}") from error
+            raise DataError(f"an image of the run cannot be read: {error}") from error
     return images_u8
 
 
@@ -107,13 +115,16 @@ def _read_run(folder: Path) -> FloatNetwork:
     root = Path(str(facts.get("data_root", "")))
     if facts.get("demo") and not root.is_dir():
         root = folder / DEMO_DATA
+    splits = _read_split(folder / SPLIT)
     return FloatNetwork(
         model=folder / MODEL,
         spec=_read_spec(folder / SPEC),
         leaked=bool(facts.get("leaked", False)),
         data_root=root,
         calibration=folder / CALIBRATION,
-        test=_read_split(folder / SPLIT),
+        train=splits.get("train", ()),
+        val=splits.get("val", ()),
+        test=splits["test"],
     )
 
 
@@ -140,19 +151,26 @@ def _read_spec(path: Path) -> ModelSpec:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _read_split(path: Path) -> tuple[LabelledImage, ...]:
+def _read_split(path: Path) -> dict[str, tuple[LabelledImage, ...]]:
+    """The images of each split, in the order of the file; `test` is among them."""
+    splits: dict[str, tuple[LabelledImage, ...]] = {}
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             missing = sorted(set(_SPLIT_COLUMNS) - set(reader.fieldnames or ()))
             if missing:
                 raise DataError(f"{path}: columns {missing} are missing")
-            rows = [row for row in reader if row["split"] == "test"]
-        test = tuple(LabelledImage(row["path"], row["sha256"], int(row["label"])) for row in rows)
+            rows = list(reader)
+        for name in dict.fromkeys(row["split"] for row in rows):
+            splits[name] = tuple(_labelled(row) for row in rows if row["split"] == name)
     except FileNotFoundError as error:
         raise DataError(f"{path}: missing; it says which images are for testing") from error
     except (csv.Error, ValueError, TypeError) as error:
         raise DataError(f"{path}: is damaged ({error})") from error
-    if not test:
+    if not splits.get("test"):
         raise DataError(f"{path}: names no test image; nothing could be measured")
-    return test
+    return splits
+
+
+def _labelled(row: dict[str, str]) -> LabelledImage:
+    return LabelledImage(row["path"], row["sha256"], int(row["label"]), int(row["group"]))

@@ -1,4 +1,4 @@
-"""Quantisation recipes behind one protocol: a float network and calibration images in, int8 files out.
+"""Quantisation recipes behind one protocol: a float network and images to learn from in, int8 files out.
 
 To add one: a file here with a class that satisfies `Recipe`, and a line in `_RECIPES`.
 """
@@ -6,8 +6,13 @@ To add one: a file here with a class that satisfies `Recipe`, and a line in `_RE
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
 
@@ -17,14 +22,23 @@ if TYPE_CHECKING:
     from export.calibration import CalibrationSet
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a recipe may learn from and work with. No image in it is one that files are judged on."""
+
+    calibration: CalibrationSet  # images that set the ranges of activations
+    training: Callable[[], NDArray[np.uint8]]  # uint8 (N, S, S) of the train split, or calibration; read when called
+    tell: Callable[[str], None]  # is given a line at each step
+    state: Path | None = None  # folder in which a long recipe keeps what it would resume from; None: keep nothing
+    budget_minutes: float | None = None  # of wall time that fine-tuning may take; None: as long as it needs
+
+
 class Recipe(Protocol):
     """Makes int8 files."""
 
     name: str  # as in `--recipe`
 
-    def quantize(
-        self, model: keras.Model, float_files: Mapping[str, bytes], calibration: CalibrationSet
-    ) -> dict[str, bytes]:
+    def quantize(self, model: keras.Model, float_files: Mapping[str, bytes], material: Material) -> dict[str, bytes]:
         """The int8 file of each format, by suffix.
 
         Both formats are asked for at once, so that a recipe can share ranges and rounded weights between them.
@@ -32,7 +46,7 @@ class Recipe(Protocol):
         Args:
             model: takes `grey`, (N, S, S, 1), 0 to 1. It is not changed.
             float_files: the float files by suffix, `.tflite` or `.onnx`; the answer has the same suffixes.
-            calibration: images that may be learnt from.
+            material: images that may be learnt from.
 
         Raises:
             ModelError: the network cannot be quantised.

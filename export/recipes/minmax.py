@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import keras
 
-from export.calibration import CalibrationSet
 from export.qdq import QdqScheme, to_int8_onnx
 from export.ranges import measure_ranges
+from export.recipes import Material
 from export.to_tflite import to_int8_tflite
 
 
@@ -20,11 +20,9 @@ class MinMax:
     def __init__(self, scheme: QdqScheme | None = None) -> None:
         self._scheme = scheme or QdqScheme()
 
-    def quantize(
-        self, model: keras.Model, float_files: Mapping[str, bytes], calibration: CalibrationSet
-    ) -> dict[str, bytes]:
+    def quantize(self, model: keras.Model, float_files: Mapping[str, bytes], material: Material) -> dict[str, bytes]:
         """See `Recipe.quantize`."""
-        quantized = {}
+        quantized, calibration = {}, material.calibration
         if ".tflite" in float_files:
             ranges = measure_ranges(float_files[".tflite"], calibration.inputs)
             quantized[".tflite"] = to_int8_tflite(float_files[".tflite"], ranges)

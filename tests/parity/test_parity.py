@@ -14,7 +14,7 @@ from edge_runtime.spec import ModelSpec
 from export import parity
 from export.calibration import CalibrationSet
 from export.quiet import quiet_converters
-from export.recipes import open_recipe
+from export.recipes import Material, open_recipe
 from train.phantom import draw
 
 SIZE, IMAGES = 32, 24
@@ -44,8 +44,9 @@ def deployed_files(images_u8, tmp_path_factory):
         keras.utils.set_random_seed(2)
         network = build_cnn(SIZE)
         grey = deployed.with_grey_input(network, images_u8)
-        folder, recipe = tmp_path_factory.mktemp("files"), open_recipe("minmax")
-        specs = model_files.write_model_files(folder, grey, SPEC, ("tflite", "onnx"), (recipe, calibration), str)
+        folder = tmp_path_factory.mktemp("files")
+        quantization = (open_recipe("minmax"), Material(calibration, lambda: images_u8, str))
+        specs = model_files.write_model_files(folder, grey, SPEC, ("tflite", "onnx"), quantization, str)
         return specs, deployed.float_probabilities(network, images_u8)
 
 
