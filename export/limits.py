@@ -1,0 +1,35 @@
+"""The limits of the gate: how far an int8 file may be from the trained network. Each is an option of edge-export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest value that each figure may have and still pass."""
+
+    auc: float = 0.005  # change of the area under the ROC curve, either way, per radiograph
+    changed: float = 0.02  # share of radiographs whose decision changed
+    distance: float = 0.20  # from the threshold to the network's probability, where a decision changed
+    percentile_99: float = 0.10  # 99th percentile of the change of probability, per image
+    sensitivity: float = 0.01  # change at the threshold, either way, per radiograph
+    specificity: float = 0.01  # change at the threshold, either way, per radiograph
+
+    def to_dict(self) -> dict[str, float]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+
+# What `--gate` names: what every bundle has to keep, and what good recipes reach.
+PRESETS = {"default": Limits(), "aim": Limits(auc=0.002, changed=0.005, distance=0.10, percentile_99=0.03)}
+
+
+def limits_of(preset: str, **given: float | None) -> Limits:
+    """The limits of a preset, those that were given in place of its own.
+
+    Args:
+        preset: of PRESETS.
+        given: limits by name; None keeps the preset's.
+    """
+    return replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
