@@ -1,0 +1,259 @@
+#!/bin/sh
+# Installs this package with no network, into a release of its own that is tested before anything points at it.
+#
+# Nothing refers to a new release until its self-test has passed; then one symbolic link is renamed. So the earlier
+# version answers until that moment, whatever fails and whenever power is cut, and the next run clears what was left.
+#
+# Exit codes: 0 installed; 2 usage, or not the machine that the package is for; 3 package altered; 4 self-test failed;
+# 5 Python or a package of the system is missing; 6 disk full, or writing failed.
+set -eu
+umask 022
+
+# What package.conf, beside this file, says of the package.
+target='' python='' system='' engine='' system_numpy='' needed_kb='' pip='' trim=''
+
+usage() {
+    cat <<'TEXT'
+Usage: ./install.sh [--prefix DIR] [--python FILE] [--service | --user-service | --no-service]
+
+  --prefix DIR     where to install [default: /opt/fracture-edge as root, else ~/fracture-edge]
+  --python FILE    the Python to use [default: the one of the right version in PATH]
+  --service        also watch PREFIX/inbox from boot on (as root; systemd)
+  --user-service   the same for this user alone (systemd)
+  --no-service     install the commands only [default]
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+
+# fail CODE MESSAGE
+fail() {
+    code=$1
+    shift
+    printf 'error: %s\n' "$*" >&2
+    exit "$code"
+}
+
+read_arguments() {
+    prefix='' python_file='' service=none
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --prefix | --python)
+            [ $# -ge 2 ] || fail 2 "$1: a path was expected after it"
+            if [ "$1" = --prefix ]; then prefix=$2; else python_file=$2; fi
+            shift
+            ;;
+        --service) service=system ;;
+        --user-service) service=user ;;
+        --no-service) service=none ;;
+        --help) usage && exit 0 ;;
+        *) usage >&2 && fail 2 "$1: no such option" ;;
+        esac
+        shift
+    done
+    [ -n "$prefix" ] || prefix=$(default_prefix)
+    case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
+    releases=$prefix/releases
+}
+
+default_prefix() {
+    if [ "$(id -u)" -eq 0 ]; then echo /opt/fracture-edge; else echo "$HOME/fracture-edge"; fi
+}
+
+find_python() {
+    [ -n "$python_file" ] || python_file=$(command -v "python$python" || command -v python3) ||
+        fail 5 "Python $python is needed ($system); this machine has no python3"
+    found=$("$python_file" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+        fail 5 "$python_file: does not run"
+}
+
+# A 32-bit system may run on a 64-bit kernel, as Raspberry Pi OS does: it is Python that has to fit, not the kernel.
+check_machine() {
+    machine=$("$python_file" -c '
+import platform, struct
+machine, bits = platform.machine(), 8 * struct.calcsize("P")
+print({("aarch64", 32): "armv7l", ("armv8l", 32): "armv7l", ("x86_64", 32): "i686"}.get((machine, bits), machine))')
+    [ "$machine" = "$target" ] ||
+        fail 2 "this package is for $target, this machine is $machine:" \
+            "make one for it with edge-export BUNDLE --package FILE.zip --target $machine"
+}
+
+check_python() {
+    [ "$found" = "$python" ] ||
+        fail 5 "this package is for Python $python ($system), $python_file is $found: use --python FILE," \
+            "or make a package for this machine with edge-export BUNDLE --package FILE.zip --python $found"
+}
+
+check_system_numpy() {
+    [ "$system_numpy" = yes ] || return 0
+    "$python_file" -c 'import sys, numpy; sys.exit(not (1, 24) <= tuple(map(int, numpy.__version__.split(".")[:2])) < (2, 0))' \
+        2>/dev/null || fail 5 "numpy 1.24 to 1.26 of this system is needed: apt install python3-numpy"
+}
+
+check_service() {
+    [ "$service" != none ] || return 0
+    [ -d /run/systemd/system ] || fail 2 "systemd does not run here: install without a service"
+    [ "$service" = user ] || [ "$(id -u)" -eq 0 ] || fail 2 "--service needs root; --user-service does not"
+    case $prefix in *[!A-Za-z0-9/._+@-]*) fail 2 "$prefix: give a service a --prefix of letters, digits and /._+@-" ;; esac
+}
+
+check_files() {
+    (cd "$here" && sha256sum --check --strict --quiet SHA256SUMS >&2) ||
+        fail 3 "this package was altered or is incomplete: copy and unpack it again; nothing was installed"
+}
+
+check_space() {
+    existing=$prefix
+    while [ ! -d "$existing" ]; do existing=$(dirname -- "$existing"); done
+    free_kb=$(df -k --output=avail -- "$existing" | tail -n 1 | tr -d ' ')
+    [ "$free_kb" -ge "$needed_kb" ] ||
+        fail 6 "$((needed_kb / 1024)) MB are needed in $prefix, $((free_kb / 1024)) MB are free; nothing was installed"
+}
+
+# Two installations at a time would clear each other's releases. The kernel lets go of this lock when the process ends.
+take_lock() {
+    mkdir -p -- "$releases" || fail 6 "$releases: cannot be made"
+    exec 9>"$prefix/.lock" || fail 6 "$prefix: cannot be written to"
+    flock --nonblock 9 || fail 6 "$prefix: another install.sh is at work there"
+}
+
+# release_of LINK: name of the release that PREFIX/LINK points at, or nothing.
+release_of() {
+    name=$(readlink -- "$prefix/$1") || return 0
+    basename -- "$name"
+}
+
+# Releases that neither link points at: unfinished ones, and those before the previous.
+clear_releases() {
+    for folder in "$releases"/fracture-edge-*; do
+        case $(basename -- "$folder") in
+        "$(release_of current)" | "$(release_of previous)" | 'fracture-edge-*') ;;
+        *) rm -rf -- "$folder" ;;
+        esac
+    done
+}
+
+# self_test RELEASE
+self_test() { "$1/venv/bin/edge-infer" --model "$1/bundle" --self-test --engine "$engine"; }
+
+is_installed() {
+    case $(release_of current) in "fracture-edge-$id-"*) ;; *) return 1 ;; esac
+    self_test "$prefix/current" >/dev/null 2>&1
+}
+
+install_release() {
+    number=1
+    while [ -e "$releases/fracture-edge-$id-$number" ]; do number=$((number + 1)); done
+    release=$releases/fracture-edge-$id-$number
+    say "installing into $release"
+    mkdir -- "$release" || fail 6 "$release: cannot be made"
+    if [ "$system_numpy" = yes ]; then set -- --system-site-packages; else set --; fi
+    "$python_file" -m venv --without-pip "$@" "$release/venv" || fail 6 "no virtual environment could be made"
+    install_wheels
+    cp -R -- "$here/bundle" "$release/bundle" || fail 6 "the bundle could not be copied"
+    say "self-test"
+    self_test "$release" || fail 4 "the self-test failed"
+}
+
+# pip comes as a wheel too: Debian splits it from Python. A system's own settings could name an index.
+install_wheels() {
+    PIP_CONFIG_FILE=/dev/null "$release/venv/bin/python" "$here/$pip/pip" --isolated install --quiet \
+        --disable-pip-version-check --no-cache-dir --no-input --no-index --find-links "$here/wheels" --no-deps \
+        --require-hashes --requirement "$here/requirements.txt" || fail 6 "the wheels could not be installed"
+    packages=$("$release/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    (
+        cd -- "$packages"
+        # What no inference needs; the self-test that follows would show it. Patterns are meant to be expanded.
+        # shellcheck disable=SC2086
+        rm -rf -- $trim
+    ) || fail 6 "the installation could not be trimmed"
+}
+
+# point LINK TARGET: atomically, for a link that is in use.
+point() {
+    ln -sfn -- "$2" "$prefix/.$1.new"
+    mv -T -- "$prefix/.$1.new" "$prefix/$1"
+}
+
+# What is written must be on the disk before a link says so.
+switch() {
+    sync
+    earlier=$(release_of current)
+    # A damaged release of this very package, installed anew, is not worth going back to.
+    case $earlier in '' | "fracture-edge-$id-"*) ;; *) point previous "releases/$earlier" ;; esac
+    point current "releases/$(basename -- "$release")"
+    sync
+    release=''
+}
+
+# put FILE MODE TARGET: whole or not at all.
+put() {
+    mkdir -p -- "$(dirname -- "$3")"
+    cp -- "$1" "$3.new"
+    chmod "$2" "$3.new"
+    mv -- "$3.new" "$3"
+}
+
+install_service() {
+    [ "$service" != none ] || return 0
+    user=$(id -un)
+    if [ "$service" = system ]; then
+        user=${SUDO_USER:-root} units=/etc/systemd/system scope=--system
+        as_user="User=$user"
+    else
+        units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user scope=--user as_user=''
+    fi
+    mkdir -p -- "$prefix/inbox"
+    chown -- "$user" "$prefix" "$prefix/inbox"
+    sed -e "s|@PREFIX@|$prefix|g" -e "s|@USER@|$as_user|" "$here/edge-infer.service" >"$prefix/.service.new"
+    put "$prefix/.service.new" 644 "$units/fracture-edge.service"
+    rm -f -- "$prefix/.service.new"
+    systemctl "$scope" daemon-reload
+    systemctl "$scope" enable --quiet fracture-edge.service
+    systemctl "$scope" restart fracture-edge.service
+    say "watching $prefix/inbox, results in $prefix/results.jsonl"
+}
+
+# At any failure: the unfinished release goes, the earlier one stays.
+finish() {
+    code=$?
+    trap - EXIT
+    [ -z "$release" ] || rm -rf -- "$release"
+    if [ "$code" -ne 0 ] && [ -e "$prefix/current" ]; then say "the version installed earlier was left as it was" >&2; fi
+    exit "$code"
+}
+
+main() {
+    unset PYTHONPATH PYTHONHOME
+    release=''
+    read_arguments "$@"
+    here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+    # shellcheck source=/dev/null
+    . "$here/package.conf"
+    id=$(sha256sum "$here/SHA256SUMS" | cut -c 1-12)
+    trap finish EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    find_python
+    check_machine
+    check_python
+    check_system_numpy
+    check_service
+    check_files
+    take_lock
+    clear_releases
+    if is_installed; then
+        say "this package is installed already, and its self-test passes"
+    else
+        check_space
+        install_release
+        switch
+    fi
+    put "$here/edge-infer" 755 "$prefix/bin/edge-infer"
+    install_service
+    clear_releases
+    say "ready: $prefix/bin/edge-infer IMAGE..."
+}
+
+# The last line: a script that was cut short does nothing.
+main "$@"

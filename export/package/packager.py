@@ -1,0 +1,176 @@
+"""Assembles a package: the bundle, the wheels with their hashes, the installer and what tells it about the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
+from edge_runtime.errors import DataError
+from edge_runtime.self_test import GOLDEN
+from export.package.archive import write_archive
+from export.package.device_bundle import choose_model_file, write_device_bundle
+from export.package.pins import PIP, TRIM
+from export.package.runtime_wheel import make_runtime_wheel
+from export.package.target import SYSTEMS, Machine
+from export.package.wheelhouse import gather_wheels
+
+ARCHIVE_SUFFIX = ".zip"
+
+_FILES = files("export.package") / "files"
+_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-infer.service")
+_PROGRAMS = ("install.sh", "edge-infer")
+_BLOCK = 4096  # bytes: what a file takes is a multiple of it
+_BYTECODE_RATIO = 1.3  # of compiled to source, at most, over the wheels that are used
+_ENVIRONMENT_KB = 1024  # a virtual environment without pip
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PackageRequest:
+    """What a user asks of one package."""
+
+    archive: Path  # `.zip` to write
+    machine: Machine  # that it is for
+    wheels: Path | None = None  # folder of wheels; None downloads them
+
+
+@dataclass(frozen=True)
+class PackageSummary:
+    """What was packed."""
+
+    archive: Path  # that was written
+    model: str  # name of the model file
+    wheels: int  # in the wheelhouse
+    megabytes: float  # of the archive
+
+
+@contextlib.contextmanager
+def collected_wheels(request: PackageRequest, tell: Tell) -> Iterator[Path]:
+    """A folder with every wheel of a package, until the block ends. It comes first: what is missing shows at once.
+
+    Args:
+        request: what is to be packed.
+        tell: is given a line at each step.
+
+    Raises:
+        DataError: the archive's name does not end in .zip, or `wheels` is no folder.
+        DependencyError: a wheel does not exist, or setuptools is missing.
+        StorageError: a wheel could not be downloaded or built.
+    """
+    if request.archive.suffix != ARCHIVE_SUFFIX or request.archive.is_dir():
+        raise DataError(f"--package {request.archive}: a file ending in {ARCHIVE_SUFFIX} was expected")
+    if request.wheels is not None and not request.wheels.is_dir():
+        raise DataError(f"--wheels {request.wheels}: no such folder")
+    with tempfile.TemporaryDirectory(prefix="edge-package-") as folder:
+        gather_wheels(request.machine, Path(folder), request.wheels, tell)
+        make_runtime_wheel(Path(folder))
+        yield Path(folder)
+
+
+def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tell) -> PackageSummary:
+    """Writes the archive, whole or not at all.
+
+    Args:
+        request: what is to be packed.
+        bundle: written by edge-export.
+        wheels: folder of `collected_wheels`.
+        tell: is given a line at each step.
+
+    Raises:
+        ModelError: the bundle is altered, or has no file for the engine.
+    """
+    tell("writing the package")
+    model = choose_model_file(bundle, request.machine.engine)
+    with tempfile.TemporaryDirectory(prefix="edge-package-") as work:
+        draft = Path(work) / "package"
+        shutil.copytree(wheels, draft / "wheels")
+        write_device_bundle(bundle, model, draft / "bundle")
+        _write_installer(draft, request.machine)
+        (draft / "README.md").write_text(_readme(draft, model, request), encoding="utf-8")
+        _write_sums(draft)
+        request.archive.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(draft, request.archive, request.archive.stem)
+    megabytes = request.archive.stat().st_size / 1e6
+    return PackageSummary(request.archive, model, len(list(wheels.glob("*.whl"))), megabytes)
+
+
+def _write_installer(draft: Path, machine: Machine) -> None:
+    for name in _AS_THEY_ARE:
+        (draft / name).write_bytes((_FILES / name).read_bytes())
+    for name in _PROGRAMS:
+        (draft / name).chmod(0o755)
+    wheels = sorted((draft / "wheels").glob("*.whl"))
+    requirements = [_requirement(wheel) for wheel in wheels if not _is_pip(wheel)]
+    (draft / "requirements.txt").write_text("".join(requirements), encoding="utf-8")
+    settings = {
+        "target": machine.target.name,
+        "python": machine.python,
+        "system": SYSTEMS[machine.python],
+        "engine": machine.engine,
+        "system_numpy": "yes" if machine.target.system_numpy else "no",
+        "needed_kb": str(_needed_kb(draft)),
+        "pip": next(wheel.relative_to(draft).as_posix() for wheel in wheels if _is_pip(wheel)),
+        "trim": " ".join(TRIM[machine.engine]),
+    }
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in settings.items()]
+    (draft / "package.conf").write_text("".join(lines), encoding="utf-8")
+
+
+def _requirement(wheel: Path) -> str:
+    """A line that pip accepts with --require-hashes."""
+    name, version, *_ = wheel.name.split("-")
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{sha256_of(wheel)}\n"
+
+
+def _is_pip(wheel: Path) -> bool:
+    return wheel.name.startswith(f"{PIP}-")
+
+
+def _needed_kb(draft: Path) -> int:
+    """Disk space that an installation takes while it runs, before it is trimmed, in units of 1024 bytes."""
+    sizes: list[float] = [path.stat().st_size for path in (draft / "bundle").rglob("*") if path.is_file()]
+    for wheel in (draft / "wheels").glob("*.whl"):
+        if _is_pip(wheel):
+            continue
+        for entry in zipfile.ZipFile(wheel).infolist():
+            sizes.append(entry.file_size)
+            if entry.filename.endswith(".py"):
+                sizes.append(entry.file_size * _BYTECODE_RATIO)
+    blocks = sum(-(-int(size) // _BLOCK) for size in sizes)
+    return blocks * _BLOCK // 1024 + _ENVIRONMENT_KB
+
+
+def _readme(draft: Path, model: str, request: PackageRequest) -> str:
+    spec = read_embedded_spec(draft / "bundle" / model, verify=False).spec
+    machine = request.machine
+    needs_numpy = "\n\nIt uses the system's own numpy: `apt install python3-numpy` where it is missing."
+    return Template((_FILES / "README.md").read_text(encoding="utf-8")).substitute(
+        target=machine.target.name,
+        python=machine.python,
+        engine=machine.engine,
+        system=SYSTEMS[machine.python],
+        model=f"{spec.name}/{model}",
+        precision=spec.input.dtype,
+        needed_mb=_needed_kb(draft) // 1024,
+        archive=request.archive.name,
+        folder=request.archive.stem,
+        golden=len(list((draft / "bundle" / GOLDEN).glob("*.png"))),
+        needs_numpy=needs_numpy if machine.target.system_numpy else "",
+    )
+
+
+def _write_sums(draft: Path) -> None:
+    """`SHA256SUMS` of every other file, as sha256sum reads it."""
+    paths = sorted(path for path in draft.rglob("*") if path.is_file())
+    lines = [f"{sha256_of(path)}  {path.relative_to(draft).as_posix()}\n" for path in paths]
+    (draft / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

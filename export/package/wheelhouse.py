@@ -1,0 +1,106 @@
+"""Finds the wheels for another machine: in a folder, or through pip, which knows which tags fit which machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_runtime.errors import DependencyError, StorageError
+from export.package.pins import pinned_versions
+from export.package.target import Machine
+
+# What pip says of a requirement that nothing fits; the versions are those that do fit the machine.
+_AVAILABLE = re.compile(r"\(from versions: (.*?)\)")
+_NO_SUCH_WHEEL = "No matching distribution found"
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A wheel that was not found."""
+
+    requirement: str  # such as `numpy==2.4.6`
+    available: str  # versions that exist for the machine, or `none`
+
+    def __str__(self) -> str:
+        return f"{self.requirement} (available there: {self.available})"
+
+
+def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, tell: Callable[[str], None]) -> list[Path]:
+    """The wheels for a machine, in a folder.
+
+    Args:
+        machine: what they are for.
+        folder: where they are put.
+        wheels: folder that has them; None downloads them.
+        tell: is given a line when something is downloaded.
+
+    Raises:
+        DependencyError: a wheel does not exist for that machine, or is not in `wheels`; all missing ones are named.
+        StorageError: the download failed.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise DependencyError(f"pip is needed to find wheels for another machine: {sys.executable} -m ensurepip")
+    pins = pinned_versions(machine)
+    if wheels is None:
+        tell(f"downloading {len(pins)} wheels for {machine} (needs a network; --wheels DIR does not)")
+    if _fetch(pins, machine, folder, wheels).returncode:
+        missing = _find_missing(pins, machine, folder, wheels)
+        if missing:
+            raise DependencyError(_explain(missing, machine, wheels))
+    return sorted(folder.glob("*.whl"))
+
+
+def _fetch(
+    pins: Mapping[str, str], machine: Machine, folder: Path, wheels: Path | None
+) -> subprocess.CompletedProcess[str]:
+    requirements = [f"{name}=={version}" for name, version in pins.items()]
+    command = [sys.executable, "-m", *_download_command(machine), "--dest", str(folder)]
+    source = [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
+    return subprocess.run([*command, *source, *requirements], capture_output=True, text=True, check=False)
+
+
+def _download_command(machine: Machine) -> list[str]:
+    """pip's arguments for wheels of another machine. Nothing is built: a source archive may fetch what it likes."""
+    tag = machine.python.replace(".", "")
+    platforms = [argument for platform in machine.target.platforms for argument in ("--platform", platform)]
+    abis = [argument for abi in (f"cp{tag}", "abi3", "none") for argument in ("--abi", abi)]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    python = ["--python-version", tag, "--implementation", "cp"]
+    return ["pip", "download", *quiet, "--only-binary=:all:", "--no-deps", *python, *platforms, *abis]
+
+
+def _find_missing(pins: Mapping[str, str], machine: Machine, folder: Path, wheels: Path | None) -> list[_Missing]:
+    """One by one, since pip stops at the first that is missing. Those that are found are kept."""
+    missing = []
+    for name, version in pins.items():
+        done = _fetch({name: version}, machine, folder, wheels)
+        if done.returncode == 0:
+            continue
+        if _NO_SUCH_WHEEL not in done.stderr:
+            raise StorageError(f"{name}=={version} could not be downloaded: {_last_line(done.stderr)}")
+        available = _AVAILABLE.search(done.stderr)
+        missing.append(_Missing(f"{name}=={version}", available[1] if available else "none"))
+    return missing
+
+
+def _explain(missing: list[_Missing], machine: Machine, wheels: Path | None) -> str:
+    where = "exist" if wheels is None else f"are in {wheels}"
+    lines = [f"not all wheels that {machine} needs {where}; missing: {', '.join(map(str, missing))}"]
+    if machine.target.system_numpy:
+        lines.append(_PILLOW_FOR_ARMHF)
+    elif wheels is not None:
+        command = " ".join(["python -m", *_download_command(machine), "--dest", str(wheels)])
+        lines.append(f"fetch them with: {command} {' '.join(entry.requirement for entry in missing)}")
+    return "\n".join(lines)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["pip says nothing"])[-1]
+
+
+_PILLOW_FOR_ARMHF = ""
