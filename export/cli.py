@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_runtime.command import Command
-from export.recipes import NAMES
+from export.package.command import package_options
+from export.limits import PRESETS, limits_of
+from export.recipes import AUTO, NAMES
 from export.request import FORMATS, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_SHARE = click.FloatRange(0, 1)
+_LIMITS = {  # options that replace one limit of a preset: `--limit-NAME`
+    "auc": "Largest change of the AUC.",
+    "changed": "Largest share of radiographs whose decision changes.",
+    "distance": "Largest distance from the threshold at which a decision may change.",
+    "percentile-99": "Largest 99th percentile of the change of probability.",
+    "sensitivity": "Largest change of the sensitivity.",
+    "specificity": "Largest change of the specificity.",
+}
 
 
 def _parse_formats(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -22,9 +34,16 @@ def _parse_formats(context: click.Context, parameter: click.Parameter, text: str
     return names
 
 
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds an option for each limit of the gate."""
+    for name, text in reversed(_LIMITS.items()):
+        command = click.option(f"--limit-{name}", type=_SHARE, help=text)(command)
+    return command
+
+
 @click.command(cls=Command)
-@click.argument("source", metavar="RUN|MODEL.keras", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
+@click.argument("source", metavar="RUN|MODEL.keras|BUNDLE", type=click.Path(path_type=Path))
+@click.option("--out", type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")
 @click.option("--data", type=_FOLDER, help="Folder of the radiographs, where it has moved since training.")
@@ -32,16 +51,24 @@ def _parse_formats(context: click.Context, parameter: click.Parameter, text: str
 @click.option(
     "--formats", default=",".join(FORMATS), show_default=True, callback=_parse_formats, help="Of model files."
 )
-@click.option("--recipe", type=click.Choice(NAMES), default=NAMES[0], show_default=True, help="How to quantise.")
-@click.option("--force", is_flag=True, help="Calibrate with phantoms though the network learnt from radiographs.")
+@click.option("--recipe", type=click.Choice((AUTO, *NAMES)), default=AUTO, show_default=True, help="How to quantise.")
+@click.option("--evaluate", type=_FOLDER, help="Images that judge a network made elsewhere; class folders label them.")
+@click.option("--gate", type=click.Choice(tuple(PRESETS)), default="default", show_default=True, help="Set of limits.")
+@_limit_options
+@click.option("--force", is_flag=True, help="Write a bundle that fails the gate, marked so.")
+@click.option("--calibrate-with-phantoms", is_flag=True, help="Though the network learnt from radiographs.")
+@package_options
 @click.version_option(package_name="fracture-edge")
 def main(**options: Any) -> None:
     """Turns a trained network into a bundle of files for devices, and prints how they agree with it.
 
-    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --spec.
+    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --spec. With --package,
+    the bundle also becomes one archive that installs on a machine without a network; a BUNDLE is packaged as it is.
     """
     from export.quiet import quiet_converters
 
+    given = {name: options.pop(f"limit_{name}") for name in (option.replace("-", "_") for option in _LIMITS)}
+    request = ExportRequest(**options | {"limits": limits_of(options.pop("gate"), **given)})
     with quiet_converters() as terminal:
         from rich.console import Console
 
@@ -51,7 +78,7 @@ def main(**options: Any) -> None:
         console = Console(file=terminal)
         with console.status("starting") as status:
             parity = export(
-                ExportRequest(**options),
+                request,
                 tell=status.update,
                 warn=lambda message: click.echo(f"warning: {message}", err=False, file=terminal),
             )

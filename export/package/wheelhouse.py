@@ -65,7 +65,7 @@ def _fetch(
 
 
 def _download_command(machine: Machine) -> list[str]:
-    """pip's arguments for wheels of another machine. Nothing is built: a source archive may fetch what it likes."""
+    """Arguments of pip for wheels of another machine. Nothing is built: a source archive may fetch what it likes."""
     tag = machine.python.replace(".", "")
     platforms = [argument for platform in machine.target.platforms for argument in ("--platform", platform)]
     abis = [argument for abi in (f"cp{tag}", "abi3", "none") for argument in ("--abi", abi)]

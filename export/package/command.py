@@ -1,0 +1,105 @@
+"""What edge-export's options for packages mean, and when each step of packaging comes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from edge_runtime.bundle import MANIFEST
+from edge_runtime.engines import NAMES as ENGINES
+from export.package.target import SYSTEMS, TARGETS, machine_for
+
+if TYPE_CHECKING:
+    from export.package.packager import PackageRequest
+
+_OPTIONS = (
+    click.option("--package", type=click.Path(path_type=Path), help="Archive (.zip) for a machine without a network."),
+    click.option("--target", type=click.Choice(list(TARGETS)), help="Of the package.  [default: aarch64]"),
+    click.option("--python", type=click.Choice(list(SYSTEMS)), help="Of the package's target.  [default: 3.11]"),
+    click.option("--engine", type=click.Choice(ENGINES), help="Of the package.  [default: the target's best]"),
+    click.option(
+        "--wheels", type=click.Path(path_type=Path), help="Folder of wheels for the package, in place of downloads."
+    ),
+)
+_NAMES = ("package", "target", "python", "engine", "wheels")
+_DEFAULT_TARGET, _DEFAULT_PYTHON = "aarch64", "3.11"
+
+
+def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a package to edge-export: it exports first, unless its source is a bundle already."""
+
+    @functools.wraps(export)
+    def export_and_package(source: Path, out: Path | None, **options: Any) -> Any:
+        request = _request(**{name: options.pop(name) for name in _NAMES})
+        if (source / MANIFEST).is_file():
+            _refuse_options_of_export(request)
+            with _packaging(request) as write:
+                return write(source)
+        if out is None:
+            raise click.UsageError("Missing option '--out'.")
+        with _packaging(request) as write:
+            result = export(source=source, out=out, **options)
+            write(out)
+        return result
+
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), export_and_package)
+
+
+def _refuse_options_of_export(request: PackageRequest | None) -> None:
+    """A bundle is packaged as it is."""
+    context = click.get_current_context()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in ("source", *_NAMES) and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: the source is a bundle, which is packaged as it is")
+    if request is None:
+        raise click.UsageError("the source is a bundle: give --package FILE.zip to make a package of it")
+
+
+@contextlib.contextmanager
+def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None]]:
+    """Collects the wheels, and then gives what turns a bundle into the package: nothing is built for a missing wheel.
+
+    Args:
+        request: None packages nothing.
+    """
+    if request is None:
+        yield lambda bundle: None
+        return
+    from export.package.packager import collected_wheels, write_package
+
+    tell = functools.partial(click.echo, err=True)
+    with collected_wheels(request, tell) as wheels:
+
+        def write(bundle: Path) -> None:
+            summary = write_package(request, bundle, wheels, tell)
+            click.echo(
+                f"package: {summary.archive} ({summary.megabytes:.1f} MB; {request.machine}; {summary.model}, "
+                f"{summary.wheels} wheels)"
+            )
+
+        yield write
+
+
+def _request(
+    package: Path | None, target: str | None, python: str | None, engine: str | None, wheels: Path | None
+) -> PackageRequest | None:
+    if package is None:
+        given = {"--target": target, "--python": python, "--engine": engine, "--wheels": wheels}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise click.UsageError(f"{', '.join(unused)}: only for a package; give --package FILE.zip too")
+        return None
+    from export.package.packager import PackageRequest
+
+    machine = machine_for(target or _DEFAULT_TARGET, python or _DEFAULT_PYTHON, engine)
+    return PackageRequest(package, machine, wheels)
