@@ -9,24 +9,25 @@ import json
 import sys
 from pathlib import Path
 
-COLUMNS = ("network", "file", "MB", "AUC", "decisions changed", "largest change", "milliseconds")
+COLUMNS = ("network", "file", "MB", "AUC", "decisions changed", "largest change", "milliseconds", "verdict")
 
 
 def rows_of(bundle: Path) -> list[tuple[str, ...]]:
     network = json.loads((bundle / "manifest.json").read_text())["spec"]["name"]
     parity = json.loads((bundle / "parity.json").read_text())
-    rows = [(network, "model.keras", "", f"{parity['float_auc']:.3f}", "", "", "")]
+    rows = [(network, "model.keras", "", f"{parity['float_radiograph_auc']:.3f}", "", "", "", "")]
     for file in parity["files"]:
-        changed = f"{file['decisions_changed']} of {parity['images']}"
+        changed = f"{file['radiograph_decisions_changed']} of {parity['radiographs']}"
         rows.append(
             (
                 network,
                 file["file"],
                 f"{file['bytes'] / 1e6:.2f}",
-                f"{file['auc']:.3f}",
+                f"{file['radiograph_auc']:.3f}",
                 changed,
                 f"{file['largest_difference']:.4f}",
                 f"{file['milliseconds']:.2f}",
+                file["verdict"],
             )
         )
     return rows

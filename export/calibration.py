@@ -22,9 +22,13 @@ from edge_runtime.images import find_images, read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.quantization import grey_to_float
 from edge_runtime.spec import ModelSpec
+from train.audit.colour import is_coloured
+from train.audit.contents import is_blank
 
 MANIFEST = "manifest.csv"
 FEWEST_IMAGES = 10  # with fewer, single images set the ranges
+MOST_COLOURED = 0.1  # share of images: a scanner leaves a tint now and then, a folder of photographs is full of colour
+LEAST_SIDE = 0.5  # of the network's input: a smaller image is a thumbnail, whose detail nothing brings back
 _ADVICE = "calibration_data/README.md says how to make such a folder"
 
 
@@ -73,6 +77,7 @@ class _Entry:
     sha256: str  # of the file, hexadecimal
     source_sha256: str  # as in CalibrationSet
     label: int | None  # as in CalibrationSet
+    prepared: bool = False  # edge-train saved it as its network takes it
 
 
 def load_calibration(folder: Path, spec: ModelSpec) -> CalibrationSet:
@@ -86,12 +91,32 @@ def load_calibration(folder: Path, spec: ModelSpec) -> CalibrationSet:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of calibration images; give --calibration DIR ({_ADVICE})")
+    calibration = load_folder(folder, spec, fewest=FEWEST_IMAGES)
+    _refuse_unfit(calibration)
+    return calibration
+
+
+def load_folder(folder: Path, spec: ModelSpec, fewest: int, kind: str = "calibration") -> CalibrationSet:
+    """The images of a folder as `load_calibration` reads them, whatever they show.
+
+    Args:
+        folder: that exists.
+        spec: of the network that is to see them.
+        fewest: images that there have to be.
+        kind: what they are for, in messages.
+
+    Raises:
+        DataError: images are too few, too small, in colour, or not those of the manifest.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of images")
     has_manifest = (folder / MANIFEST).is_file()
     entries, phantoms = _manifest_entries(folder) if has_manifest else (_folder_entries(folder, spec), False)
-    if len(entries) < FEWEST_IMAGES:
-        raise DataError(f"{folder}: {len(entries)} calibration images; at least {FEWEST_IMAGES} are needed ({_ADVICE})")
+    if len(entries) < fewest:
+        raise DataError(f"{folder}: {len(entries)} {kind} images; at least {fewest} are needed ({_ADVICE})")
     images_u8 = np.stack([_read(entry, spec, verify=has_manifest) for entry in entries])
-    calibration = CalibrationSet(
+    _refuse_photographs(folder, [entry.path for entry in entries])
+    return CalibrationSet(
         folder,
         images_u8,
         labels=tuple(entry.label for entry in entries),
@@ -99,8 +124,6 @@ def load_calibration(folder: Path, spec: ModelSpec) -> CalibrationSet:
         source_sha256=tuple(entry.source_sha256 for entry in entries),
         phantoms=phantoms,
     )
-    _refuse_unfit(calibration)
-    return calibration
 
 
 def pixels_sha256(image_u8: NDArray[np.uint8]) -> str:
@@ -139,7 +162,11 @@ def _manifest_entries(folder: Path) -> tuple[list[_Entry], bool]:
             rows = sorted(reader, key=lambda row: str(row["path"]))
         entries = [
             _Entry(
-                folder / row["path"], row["sha256"], row.get("source_sha256") or row["sha256"], _label(row.get("label"))
+                folder / row["path"],
+                row["sha256"],
+                row.get("source_sha256") or row["sha256"],
+                _label(row.get("label")),
+                prepared="source_sha256" in columns,
             )
             for row in rows
         ]
@@ -152,9 +179,14 @@ def _folder_entries(folder: Path, spec: ModelSpec) -> list[_Entry]:
     entries = []
     for path in sorted(find_images([folder])):
         digest = sha256_of(path)
-        label = spec.labels.index(path.parent.name) if path.parent.name in spec.labels else None
-        entries.append(_Entry(path, digest, digest, label))
+        entries.append(_Entry(path, digest, digest, _label_of_folder(path.parent.name, spec)))
     return entries
+
+
+def _label_of_folder(name: str, spec: ModelSpec) -> int | None:
+    """The class that a folder is named after, written with spaces, `_` or `-`; None for any other name."""
+    plain = name.casefold().replace("_", " ").replace("-", " ")
+    return next((label for label, known in enumerate(spec.labels) if known.casefold() == plain), None)
 
 
 def _label(text: str | None) -> int | None:
@@ -167,16 +199,38 @@ def _read(entry: _Entry, spec: ModelSpec, verify: bool) -> NDArray[np.uint8]:
     if verify and sha256_of(entry.path) != entry.sha256:
         raise DataError(f"{entry.path}: its SHA-256 is not the manifest's: the file was altered; make the folder again")
     try:
-        return preprocess(read_grey(entry.path, least_side=spec.size), spec)
+        grey_u8 = read_grey(entry.path, least_side=spec.size)
     except ImageError as error:
         raise DataError(f"a calibration image cannot be read; remove or replace it: {error}") from error
+    if entry.prepared and grey_u8.shape != (spec.size, spec.size):
+        raise DataError(
+            f"{entry.path}: {grey_u8.shape[1]} x {grey_u8.shape[0]} pixels, made for a network of that size; "
+            f"{spec.size} x {spec.size} were expected: take the calibration images of this network's own run"
+        )
+    if max(grey_u8.shape) < spec.size * LEAST_SIDE:
+        raise DataError(
+            f"{entry.path}: {grey_u8.shape[1]} x {grey_u8.shape[0]} pixels, too small for a network of {spec.size} x "
+            f"{spec.size}; give images as they arrive at the device"
+        )
+    return preprocess(grey_u8, spec)
+
+
+def _refuse_photographs(folder: Path, paths: list[Path]) -> None:
+    """Refuses images in colour. Grey images of another domain cannot be told from radiographs by their pixels."""
+    coloured = [path for path in paths if is_coloured(path)]
+    if len(coloured) > MOST_COLOURED * len(paths):
+        raise DataError(
+            f"{folder}: {len(coloured)} of {len(paths)} images are in colour ({coloured[0].name}, for one); "
+            "radiographs are grey: give images of the kind that the network learnt from"
+        )
 
 
 def _refuse_unfit(calibration: CalibrationSet) -> None:
-    blank = (calibration.images_u8.min(axis=(1, 2)) == calibration.images_u8.max(axis=(1, 2))).sum()
+    blank = sum(is_blank(image_u8) for image_u8 in calibration.images_u8)
     if blank:
         raise DataError(
-            f"{calibration.folder}: {blank} of {len(calibration)} images are of one grey value; remove them"
+            f"{calibration.folder}: {blank} of {len(calibration)} images are blank, all of nearly one grey value; "
+            "remove them"
         )
     known = {label for label in calibration.labels if label is not None}
     if len(known) == 1 and None not in calibration.labels:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from edge_runtime.command import Command
-from export.package.command import package_options
 from export.limits import PRESETS, limits_of
+from export.package.command import package_options
 from export.recipes import AUTO, NAMES
 from export.request import FORMATS, ExportRequest
 
@@ -68,7 +68,8 @@ def main(**options: Any) -> None:
     from export.quiet import quiet_converters
 
     given = {name: options.pop(f"limit_{name}") for name in (option.replace("-", "_") for option in _LIMITS)}
-    request = ExportRequest(**options | {"limits": limits_of(options.pop("gate"), **given)})
+    options["limits"] = limits_of(options.pop("gate"), **given)
+    request = ExportRequest(**options)
     with quiet_converters() as terminal:
         from rich.console import Console
 

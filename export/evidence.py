@@ -1,16 +1,24 @@
-"""The images of one export: those that int8 is calibrated with, and those that the files are judged on."""
+"""The images of one export: those that calibrate int8, those that choose a recipe, and those that judge the files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
-from export.calibration import FEWEST_IMAGES, CalibrationSet, load_calibration, rows_shared_with
+from export.calibration import (
+    FEWEST_IMAGES,
+    CalibrationSet,
+    load_calibration,
+    load_folder,
+    pixels_sha256,
+    rows_shared_with,
+)
 from export.request import ExportRequest
 from export.run import FloatNetwork, LabelledImage, read_images
 
@@ -21,13 +29,22 @@ _SEED = 0  # of the draw among them
 
 
 @dataclass(frozen=True)
+class ImageSet:
+    """Images on which files are compared with the network."""
+
+    name: str  # where they come from
+    images_u8: NDArray[np.uint8]  # (N, S, S), grey 0 to 255
+    labels: NDArray[np.int64] | None  # (N,), 1 positive, 0 negative; None where unknown
+    groups: NDArray[np.int64] | None = None  # (N,), independent radiograph of each; None: each image is its own
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The images of one export, read and checked before anything slow begins."""
 
-    images_u8: NDArray[np.uint8]  # (N, S, S), on which files are compared
-    labels: NDArray[np.int64] | None  # (N,), 1 positive; None unknown
-    name: str  # where the images come from
-    calibration: CalibrationSet | None  # None for a float export
+    judging: ImageSet  # on which the written files are compared
+    independent: bool  # the judging images have no part in making the files
+    calibration: CalibrationSet | None = None  # None for a float export
 
 
 def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidence:
@@ -45,16 +62,47 @@ def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidenc
     if network.leaked:
         warn("the run's test images share radiographs with its training images: its figures flatter the network")
     if network.test:
-        images_u8 = read_images(network, network.test)
+        if request.evaluate is not None:
+            raise DataError(f"--evaluate {request.evaluate}: a run is judged on its own test split; leave it out")
+        judging = read_split(network, "test")
         if calibration is not None:
-            calibration = _disjoint(calibration, network, images_u8, warn)
-        return Evidence(images_u8, _labels([image.label for image in network.test]), "test split", calibration)
+            calibration = _disjoint(calibration, network, judging.images_u8, warn)
+        return Evidence(judging, True, calibration)
+    if request.evaluate is not None:
+        return Evidence(_given_images(request.evaluate, network, calibration), True, calibration)
     if calibration is None:
         from export.golden import draw_candidates
 
-        return Evidence(draw_candidates(network.spec), None, "phantoms", None)
-    warn("no test images: the files are compared on the calibration images, which flatters them")
-    return Evidence(calibration.images_u8, _labels(calibration.labels), "calibration images", calibration)
+        return Evidence(ImageSet("phantoms", draw_candidates(network.spec), None), True)
+    warn("no test images: the files are compared on the calibration images, which flatters them; see --evaluate")
+    return Evidence(_as_images("calibration images", calibration), False, calibration)
+
+
+def choosing_images(network: FloatNetwork, calibration: CalibrationSet, warn: Tell) -> ImageSet:
+    """The images that choose a recipe: the validation split; the calibration images where there is none.
+
+    Raises:
+        DataError: an image is missing, altered or unreadable.
+    """
+    if network.val:
+        return read_split(network, "val")
+    warn("no validation images: the recipe is chosen on the calibration images, which flatters every recipe")
+    return _as_images("calibration images", calibration)
+
+
+def read_split(network: FloatNetwork, split: str) -> ImageSet:
+    """The images of `val` or `test`, with labels and radiographs.
+
+    Raises:
+        DataError: an image is missing, altered or unreadable.
+    """
+    images = network.val if split == "val" else network.test
+    return ImageSet(
+        "validation split" if split == "val" else "test split",
+        read_images(network, images),
+        np.array([image.label for image in images], np.int64),
+        np.array([image.group for image in images], np.int64),
+    )
 
 
 def read_training_images(network: FloatNetwork, calibration: CalibrationSet) -> NDArray[np.uint8]:
@@ -83,6 +131,26 @@ def _one_of_each_group_first(images: Sequence[LabelledImage]) -> list[LabelledIm
     return [shuffled[row] for row in np.argsort(turns, kind="stable")]
 
 
+def _given_images(folder: Path, network: FloatNetwork, calibration: CalibrationSet | None) -> ImageSet:
+    """Images given to judge a network made elsewhere; none is a calibration image."""
+    given = load_folder(folder, network.spec, fewest=1, kind="evaluation")
+    if calibration is not None:
+        shared = rows_shared_with(given, (*calibration.sha256, *calibration.source_sha256), calibration.images_u8)
+        if shared:
+            raise DataError(
+                f"{folder}: {len(shared)} of {len(given)} evaluation images are calibration images; "
+                "a file cannot be judged on what it was made with, remove them from one of the two folders"
+            )
+    return _as_images("evaluation images", given)
+
+
+def _as_images(name: str, images: CalibrationSet) -> ImageSet:
+    """Images of a folder; those of the same pixels are one radiograph, other copies cannot be told from here."""
+    pixels = [pixels_sha256(image_u8) for image_u8 in images.images_u8]
+    groups = np.unique(pixels, return_inverse=True)[1].astype(np.int64)
+    return ImageSet(name, images.images_u8, _labels(images.labels), groups)
+
+
 def _labels(labels: Sequence[int | None]) -> NDArray[np.int64] | None:
     """int64 (N,); None where the label of some image is unknown."""
     known = [label for label in labels if label is not None]
@@ -96,23 +164,40 @@ def _calibration(request: ExportRequest, network: FloatNetwork, warn: Tell) -> C
     calibration = load_calibration(folder, network.spec)
     if calibration.phantoms and network.spec.domain == "radiograph":
         message = f"{folder}: phantoms cannot calibrate a network that was trained on radiographs"
-        if not request.force:
-            raise DataError(f"{message}; give real ones with --calibration DIR, or insist with --force")
-        warn(f"{message}; done all the same, because of --force")
+        if not request.calibrate_with_phantoms:
+            insist = "give real ones with --calibration DIR, or insist with --calibrate-with-phantoms"
+            raise DataError(f"{message}; {insist}")
+        warn(f"{message}; done all the same, because of --calibrate-with-phantoms")
     return calibration
 
 
 def _disjoint(
     calibration: CalibrationSet, network: FloatNetwork, images_u8: NDArray[np.uint8], warn: Tell
 ) -> CalibrationSet:
-    """The calibration images that are not test images too. Only a split known to leak may hold such."""
-    shared = rows_shared_with(calibration, (image.sha256 for image in network.test), images_u8)
-    if not shared:
+    """The calibration images without those that show a test radiograph, which only a leaking split may hold."""
+    files = rows_shared_with(calibration, (image.sha256 for image in network.test), images_u8)
+    copies = sorted({*files, *_rows_of_test_radiographs(calibration, network)})
+    if not copies:
         return calibration
-    message = f"{calibration.folder}: {len(shared)} of {len(calibration)} calibration images are test images"
+    message = f"{calibration.folder}: {len(files)} of {len(calibration)} calibration images are test images"
+    if len(copies) > len(files):
+        message += f", {len(copies) - len(files)} more show a radiograph of the test split"
     if not network.leaked:
         raise DataError(f"{message}; a file cannot be judged on what it was made with, choose training images")
-    if len(calibration) - len(shared) < FEWEST_IMAGES:
+    # Where the split leaks, every training image may have a copy in test: then those of other files have to do.
+    left_out = copies if len(calibration) - len(copies) >= FEWEST_IMAGES else files
+    if len(calibration) - len(left_out) < FEWEST_IMAGES:
         raise DataError(f"{message}; fewer than {FEWEST_IMAGES} would be left")
-    warn(f"{message}, because the run's split leaks; they were left out")
-    return calibration.without(shared)
+    warn(f"{message}, because the run's split leaks; {len(left_out)} were left out")
+    return calibration.without(left_out)
+
+
+def _rows_of_test_radiographs(calibration: CalibrationSet, network: FloatNetwork) -> list[int]:
+    """Indices of calibration images made from a file of the run whose radiograph stands in the test split as well."""
+    in_test = {image.group for image in network.test}
+    files = {image.sha256 for image in (*network.train, *network.val, *network.test) if image.group in in_test}
+    return [
+        row
+        for row, digests in enumerate(zip(calibration.sha256, calibration.source_sha256, strict=True))
+        if files & set(digests)
+    ]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.embedded_spec import sha256_of
+from edge_runtime.errors import DataError
 from export.bundle import new_bundle, refuse_foreign, write_manifest
-from export.evidence import Evidence, gather, read_training_images
-from export.recipes import Material, open_recipe
+from export.evidence import Evidence, ImageSet, choosing_images, gather, read_training_images
+from export.recipes import AUTO, NAMES, Material, open_recipe
 from export.request import ExportRequest
 from export.run import FloatNetwork, open_network
 
 if TYPE_CHECKING:
-    from export.parity import Parity
+    import keras
+
+    from export.auto import Choice
+    from export.parity import EvaluationSet, Parity
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
 
@@ -37,7 +42,7 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     Raises:
         DataError: data or calibration images from which nothing can be made, or a target that is not a bundle.
         ModelError: the network is missing, damaged or cannot be converted.
-        GateError: a float file does not agree with the network.
+        GateError: a float file does not agree with the network, or an int8 file failed the gate.
     """
     refuse_foreign(request.out)
     network = open_network(request.source, request.spec, request.data)
@@ -45,43 +50,90 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     evidence = gather(request, network, warn)
 
     tell("loading TensorFlow and the network")
-    from export import deployed, golden, model_files, parity
+    from export import card, deployed, gate, golden, model_files, parity
 
     model = deployed.load_network(network.model, network.spec.size)
-    grey_model = deployed.with_grey_input(model, evidence.images_u8[:_SAMPLE])
-    calibration = evidence.calibration
-    quantization = None
-    if calibration is not None:
-        material = Material(calibration, lambda: read_training_images(network, calibration), tell)
-        quantization = (open_recipe(request.recipe), material)
+    sample_u8 = evidence.judging.images_u8[:_SAMPLE]
+    grey_model = deployed.with_grey_input(model, sample_u8)
+    tell("converting to float32")
+    floats = model_files.convert_to_float(grey_model, request.formats)
+    choice = _quantise(request, network, evidence, model, grey_model, floats, tell, warn) if request.int8 else None
 
     with new_bundle(request.out) as folder:
-        specs = model_files.write_model_files(folder, grey_model, network.spec, request.formats, quantization, tell)
+        specs = model_files.write_float_files(folder, floats, network.spec)
+        if choice is not None:
+            specs |= model_files.write_int8_files(folder, choice.quantized, network.spec)
 
-        tell(f"comparing {len(specs)} files with the trained network on {len(evidence.images_u8)} images")
-        reference = deployed.float_probabilities(model, evidence.images_u8)
-        rounding = deployed.rounding_noise(model, evidence.images_u8[:_SAMPLE])
-        images = parity.EvaluationSet(evidence.name, evidence.images_u8, evidence.labels, reference, rounding)
-        measured = parity.measure(specs.items(), images)
+        tell(f"comparing {len(specs)} files with the trained network on {len(evidence.judging.images_u8)} images")
+        rounding = deployed.rounding_noise(model, sample_u8)
+        measured = parity.measure(specs.items(), _with_reference(evidence.judging, model, rounding))
         parity.require_float_agreement(measured)
+        if choice is not None:
+            measured = replace(measured, recipe=choice.recipe, tried=choice.tried, tried_on=choice.tried_on)
+        measured = gate.judge(measured, request.limits, evidence.independent)
+        if not request.force:
+            gate.require_passed(measured, card.parity_text(measured))
+        elif measured.verdict == gate.FAILED:
+            warn("the int8 files failed the gate; the bundle was written because of --force, and is marked failed")
 
         tell("drawing golden images")
         candidates = golden.draw_candidates(network.spec)
         chosen = golden.spread_around(network.spec.threshold, deployed.float_probabilities(model, candidates))
         golden.write_golden(folder / golden.FOLDER, {index: candidates[index] for index in chosen}, specs)
 
-        facts = _facts(request, network, evidence)
+        facts = _facts(network, evidence, measured)
         tensors = {path.name: spec.to_dict()["tensors"] for path, spec in specs.items()}
         _write_papers(folder, facts | {"tensors": tensors, "parity": measured.to_dict()}, measured)
     return measured
 
 
-def _facts(request: ExportRequest, network: FloatNetwork, evidence: Evidence) -> dict[str, Any]:
+def _quantise(
+    request: ExportRequest,
+    network: FloatNetwork,
+    evidence: Evidence,
+    model: keras.Model,
+    grey_model: keras.Model,
+    floats: Mapping[str, bytes],
+    tell: Tell,
+    warn: Tell,
+) -> Choice:
+    """The int8 files of the recipe that was asked for, or of the one that does best on validation images."""
+    from export import auto
+
+    calibration = evidence.calibration
+    if calibration is None:
+        raise DataError("int8 needs calibration images: --calibration DIR")
+    material = Material(calibration, lambda: read_training_images(network, calibration), tell)
+    if request.recipe != AUTO:
+        recipe = open_recipe(request.recipe)
+        tell(f"quantising to int8 with {len(calibration)} calibration images (recipe {recipe.name})")
+        return auto.Choice(recipe.name, recipe.quantize(grey_model, floats, material))
+    choosing = choosing_images(network, calibration, warn)
+    return auto.choose(
+        [open_recipe(name) for name in NAMES],
+        grey_model,
+        floats,
+        network.spec,
+        material,
+        _with_reference(choosing, model),
+        request.limits,
+    )
+
+
+def _with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) -> EvaluationSet:
+    """Images with the answers of the trained network."""
+    from export import deployed, parity
+
+    reference = deployed.float_probabilities(model, images.images_u8)
+    return parity.EvaluationSet(images.name, images.images_u8, images.labels, reference, rounding, images.groups)
+
+
+def _facts(network: FloatNetwork, evidence: Evidence, measured: Parity) -> dict[str, Any]:
     """What the manifest says of where the bundle comes from, plain JSON types."""
     calibration = evidence.calibration
     return {
         "spec": network.spec.to_dict(),
-        "recipe": None if calibration is None else request.recipe,
+        "recipe": measured.recipe,
         "calibration": [] if calibration is None else [{"sha256": digest} for digest in calibration.sha256],
         "float_model_sha256": sha256_of(network.model),
         "versions": {package: version(package) for package in PACKAGES},

@@ -78,22 +78,21 @@ def judge(parity: Parity, limits: Limits, independent: bool) -> Parity:
     return replace(parity, files=files, verdict=worst, limits=None if worst == NOT_JUDGED else limits.to_dict())
 
 
-def require_passed(parity: Parity) -> None:
+def require_passed(parity: Parity, table: str) -> None:
     """Refuses a bundle with a file that failed.
 
+    Args:
+        parity: as judged.
+        table: its figures and reasons, for people.
+
     Raises:
-        GateError: one did; the message has a line for each limit that was not kept.
+        GateError: a file did.
     """
     if parity.verdict == FAILED:
         raise GateError(
-            f"int8 does not decide as the trained network does on {parity.measured_on}:\n{sentences(parity)}\n"
+            f"int8 does not decide as the trained network does on the {parity.measured_on}.\n{table}\n"
             "No bundle was written. Try another --recipe or other calibration images; --force writes it, marked failed"
         )
-
-
-def sentences(parity: Parity) -> str:
-    """A line for each reason behind the verdict of each file."""
-    return "\n".join(f"  {one.file}: {reason}" for one in parity.files for reason in one.reasons)
 
 
 def radiographs_needed(changed: int, limit: float) -> int | None:

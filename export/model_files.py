@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -11,7 +11,6 @@ from edge_runtime.embedded_spec import embed
 from edge_runtime.engines.tensors import check_input_contract
 from edge_runtime.spec import ModelSpec, Tensor
 from export import qdq, to_onnx, to_tflite
-from export.recipes import Material, Recipe
 from export.request import FORMATS
 
 FLOAT32, INT8 = "model_float32", "model_int8"
@@ -19,37 +18,36 @@ FLOAT32, INT8 = "model_float32", "model_int8"
 _MAKERS = {"tflite": to_tflite.to_float_tflite, "onnx": to_onnx.to_float_onnx}
 
 
-def write_model_files(
-    folder: Path,
-    model: keras.Model,
-    spec: ModelSpec,
-    formats: tuple[str, ...],
-    quantization: tuple[Recipe, Material] | None,
-    tell: Callable[[str], None],
-) -> dict[Path, ModelSpec]:
-    """The spec inside each file written, by its path, float files first.
-
-    Args:
-        folder: to write to.
-        model: takes `grey`, (N, S, S, 1).
-        spec: without tensors.
-        formats: of FORMATS.
-        quantization: recipe of the int8 files, and what it learns from; None for float files alone.
-        tell: is given a line at each step.
+def convert_to_float(model: keras.Model, formats: tuple[str, ...]) -> dict[str, bytes]:
+    """The float32 file of each format, by suffix, without a spec.
 
     Raises:
-        ModelError: the network cannot be converted, or the converter broke the contract of the input.
+        ModelError: the network cannot be converted.
     """
-    tell("converting to float32")
-    floats = {f".{name}": _MAKERS[name](model) for name in FORMATS if name in formats}
+    return {f".{name}": _MAKERS[name](model) for name in FORMATS if name in formats}
+
+
+def write_float_files(folder: Path, floats: Mapping[str, bytes], spec: ModelSpec) -> dict[Path, ModelSpec]:
+    """Writes float32 files by suffix, each with its spec inside; the answer is that spec by the path of the file.
+
+    Raises:
+        ModelError: the converter broke the contract of the input.
+    """
     specs: dict[Path, ModelSpec] = {}
     for suffix, content in floats.items():
         specs |= _write(folder / f"{FLOAT32}{suffix}", content, spec, to_onnx.float_tensors())
-    if quantization is not None:
-        recipe, material = quantization
-        tell(f"quantising to int8 with {len(material.calibration)} calibration images (recipe {recipe.name})")
-        for suffix, content in recipe.quantize(model, floats, material).items():
-            specs |= _write(folder / f"{INT8}{suffix}", content, spec, _int8_tensors(suffix, content))
+    return specs
+
+
+def write_int8_files(folder: Path, quantized: Mapping[str, bytes], spec: ModelSpec) -> dict[Path, ModelSpec]:
+    """Writes int8 files by suffix, as `write_float_files` does.
+
+    Raises:
+        ModelError: the recipe broke the contract of the input.
+    """
+    specs: dict[Path, ModelSpec] = {}
+    for suffix, content in quantized.items():
+        specs |= _write(folder / f"{INT8}{suffix}", content, spec, _int8_tensors(suffix, content))
     return specs
 
 

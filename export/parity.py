@@ -110,6 +110,7 @@ class Parity:
     files: tuple[FileParity, ...]  # in the order of the bundle
     float_tolerance: float  # largest difference of probability that a float32 file may show
     radiographs: int = 0  # independent ones behind the images
+    float_radiograph_auc: float | None = None  # of the trained network, per radiograph
     verdict: str = NOT_JUDGED  # of the gate: that of the worst int8 file
     limits: dict[str, float] | None = None  # of the gate; None where nothing was judged
     recipe: str | None = None  # that made the int8 files
@@ -191,6 +192,7 @@ def measure(files: Iterable[tuple[Path, ModelSpec]], images: EvaluationSet) -> P
         files=tuple(parity for parity, _ in measured),
         float_tolerance=max(FLOAT_TOLERANCE, ROUNDING_FACTOR * images.rounding),
         radiographs=measured[0][0].radiographs,
+        float_radiograph_auc=area_under_curve(*images.per_radiograph(images.reference)),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.limits import Limits
+
 FORMATS = ("tflite", "onnx")
 
 
@@ -19,5 +21,8 @@ class ExportRequest:
     calibration: Path | None = None  # folder of calibration images; None takes the run's own
     data: Path | None = None  # folder of the radiographs, where they have moved
     formats: tuple[str, ...] = FORMATS  # of FORMATS
-    recipe: str = "minmax"  # of export.recipes.NAMES
-    force: bool = False  # calibrate with phantoms for a network trained on radiographs
+    recipe: str = "auto"  # or one of export.recipes.NAMES
+    evaluate: Path | None = None  # folder of images that judge a network made elsewhere
+    limits: Limits = Limits()  # of the gate
+    force: bool = False  # write a bundle that fails the gate, marked so
+    calibrate_with_phantoms: bool = False  # although the network was trained on radiographs

@@ -55,7 +55,8 @@ class Recipe(Protocol):
 
 # name -> (module, class); imported when opened, because converters are slow to import.
 _RECIPES = {"minmax": ("export.recipes.minmax", "MinMax")}
-NAMES = tuple(_RECIPES)
+NAMES = tuple(_RECIPES)  # from cheapest to dearest
+AUTO = "auto"  # in place of a name: the cheapest that does, see export/auto.py
 
 
 def open_recipe(name: str) -> Recipe:

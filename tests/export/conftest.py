@@ -14,13 +14,16 @@ from PIL import Image
 
 from edge_runtime.spec import ModelSpec
 from export.exporter import export
+from export.limits import Limits
 from export.quiet import quiet_converters
 from export.request import ExportRequest
 from train.phantom import draw
 
 SEED = 5
 SIZES = {"cnn": 32, "mobilenetv2": 64}  # pixels
-TEST_IMAGES, CALIBRATION_IMAGES = 16, 12
+TEST_IMAGES, CALIBRATION_IMAGES, VALIDATION_IMAGES = 16, 12, 8
+# 16 images cannot carry any claim, and one changed decision of theirs breaks every limit.
+NO_LIMITS = Limits(auc=1.0, changed=1.0, distance=1.0, percentile_99=1.0, sensitivity=1.0, specificity=1.0)
 # Standard deviation of the logits. Deep networks of random weights hardly tell images apart, so their head has to be
 # steep, and a steeper one would make float32 rounding alone move probabilities by more than 1e-5.
 STEEPNESS = 0.1
@@ -30,8 +33,9 @@ RunMaker = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def phantoms() -> dict[int, np.ndarray]:
-    """Phantoms by index, odd ones fractured: the test images first, then the calibration images."""
-    return {index: draw(SEED, index).image_u8 for index in range(TEST_IMAGES + CALIBRATION_IMAGES)}
+    """Phantoms by index, odd ones fractured: first those of test, then of calibration, then of validation."""
+    count = TEST_IMAGES + CALIBRATION_IMAGES + VALIDATION_IMAGES
+    return {index: draw(SEED, index).image_u8 for index in range(count)}
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +52,8 @@ def make_run(phantoms, networks, tmp_path_factory) -> RunMaker:
         spec = ModelSpec(kind, side, "pad", "bilinear", ("not fractured", "fractured"), 0.5, "phantom")
         (folder / "spec.json").write_text(spec.to_json())
         if (kind, side) not in networks:
-            networks[kind, side] = _trained(kind, side, alpha, folder / "model.keras", list(phantoms.values()), spec)
+            images_u8 = list(phantoms.values())[: TEST_IMAGES + CALIBRATION_IMAGES]
+            networks[kind, side] = _trained(kind, side, alpha, folder / "model.keras", images_u8, spec)
         (folder / "model.keras").write_bytes(networks[kind, side])
         run = {"config": {"model": kind, "seed": SEED, "image_size": side}, "data_root": str(folder / "data")}
         (folder / "run.json").write_text(json.dumps({**run, "demo": True, "leaked": False, "versions": {}, **facts}))
@@ -66,7 +71,8 @@ def make_bundle(make_run, tmp_path_factory) -> Callable[..., Path]:
         if (kind, size) not in made:
             out = tmp_path_factory.mktemp("bundle") / "bundle"
             with quiet_converters():
-                export(ExportRequest(make_run(kind, size, alpha), out, int8=True), tell=str, warn=str)
+                request = ExportRequest(make_run(kind, size, alpha), out, int8=True, recipe="minmax", limits=NO_LIMITS)
+                export(request, tell=str, warn=str)
             made[kind, size] = out
         return made[kind, size]
 
@@ -112,7 +118,7 @@ def _write_images(folder: Path, phantoms: dict[int, np.ndarray], spec: ModelSpec
     (folder / "calibration").mkdir()
     split, manifest = [], []
     for index, image_u8 in phantoms.items():
-        name, label, part = f"{index:03d}.png", index % 2, "test" if index < TEST_IMAGES else "train"
+        name, label, part = f"{index:03d}.png", index % 2, _part(index)
         digest = _save(folder / "data" / name, image_u8)
         split.append((name, digest, label, index, part))
         if part == "train":
@@ -121,6 +127,12 @@ def _write_images(folder: Path, phantoms: dict[int, np.ndarray], spec: ModelSpec
     _write_csv(folder / "split.csv", ("path", "sha256", "label", "group", "split"), split)
     columns = ("path", "sha256", "label", "group", "source", "source_sha256")
     _write_csv(folder / "calibration" / "manifest.csv", columns, manifest)
+
+
+def _part(index: int) -> str:
+    if index < TEST_IMAGES:
+        return "test"
+    return "train" if index < TEST_IMAGES + CALIBRATION_IMAGES else "val"
 
 
 def _save(path: Path, image_u8: np.ndarray) -> str:

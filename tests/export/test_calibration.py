@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 
 import numpy as np
@@ -77,8 +78,33 @@ def test_one_class_alone_is_refused(folder):
 
 def test_blank_images_are_refused(folder):
     Image.new("L", (40, 40)).save(folder / "fractured" / "blank.png")
-    with pytest.raises(DataError, match="1 of 13 images are of one grey value"):
+    with pytest.raises(DataError, match="1 of 13 images are blank"):
         load_calibration(folder, SPEC)
+
+
+def test_photographs_are_refused(folder):
+    chance = np.random.default_rng(2)
+    for index in range(12):
+        Image.fromarray(chance.integers(0, 255, (48, 40, 3), dtype=np.uint8)).save(folder / f"photo{index}.png")
+    with pytest.raises(DataError, match="12 of 24 images are in colour"):
+        load_calibration(folder, SPEC)
+
+
+def test_grey_images_saved_in_colour_are_accepted(folder):
+    for path in folder.rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    assert len(load_calibration(folder, SPEC)) == 12
+
+
+def test_images_prepared_for_a_network_of_another_size_are_refused(make_run):
+    folder = make_run("cnn") / "calibration"
+    with pytest.raises(DataError, match="32 x 32 pixels, made for a network of that size; 64 x 64 were expected"):
+        load_calibration(folder, dataclasses.replace(SPEC, size=64))
+
+
+def test_thumbnails_are_refused(folder):
+    with pytest.raises(DataError, match="40 x 48 pixels, too small for a network of 224 x 224"):
+        load_calibration(folder, dataclasses.replace(SPEC, size=224))
 
 
 def test_a_truncated_image_is_refused_by_name(folder):

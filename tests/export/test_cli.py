@@ -11,6 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from export.cli import main
+from export.parity import measure_file
+
+NO_LIMITS = [
+    argument
+    for name in ("auc", "changed", "distance", "percentile-99", "sensitivity", "specificity")
+    for argument in (f"--limit-{name}", "1")
+]
 
 
 @pytest.fixture
@@ -25,28 +32,40 @@ def test_help_names_every_option_without_importing_tensorflow():
         "finally: assert not {'tensorflow', 'keras', 'onnx', 'sklearn'} & set(sys.modules), 'heavy import'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for option in ("--int8", "--out", "--calibration", "--data", "--spec", "--formats", "--recipe", "--force"):
+    for option in (
+        "--int8",
+        "--out",
+        "--calibration",
+        "--data",
+        "--spec",
+        "--formats",
+        "--recipe",
+        "--gate",
+        "--force",
+    ):
         assert option in done.stdout
 
 
 def test_the_table_goes_to_stdout_and_nothing_of_the_converters_anywhere(make_run, tmp_path):
-    arguments = [str(make_run("cnn")), "--int8", "--out", str(tmp_path / "bundle")]
+    arguments = [str(make_run("cnn")), "--int8", "--out", str(tmp_path / "bundle"), *NO_LIMITS]
     code = "import sys; from export.cli import main; main(sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("model_float32.tflite", "model_float32.onnx", "model_int8.tflite", "model_int8.onnx"):
         assert name in done.stdout
-    assert "decisions changed" in done.stdout and "16 images (test split)" in done.stdout
+    assert "decisions changed" in done.stdout and "16 images of 16 radiographs (test split)" in done.stdout
+    assert "Recipes tried" in done.stdout and "8 images, validation split" in done.stdout
 
 
 def test_a_network_made_elsewhere_is_exported_with_its_spec(make_run, edge_export, tmp_path, monkeypatch):
     monkeypatch.setattr("export.golden.CANDIDATES", 10)
     run = make_run("cnn")
     given = (run / "model.keras", "--spec", run / "spec.json", "--out", tmp_path / "bundle", "--formats", "tflite")
-    done = edge_export(*given, "--int8", "--calibration", run / "calibration")
+    done = edge_export(*given, "--int8", "--calibration", run / "calibration", *NO_LIMITS)
     assert done.exit_code == 0, done.output
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
-    assert manifest["parity"]["measured_on"] == "calibration images"
+    assert (manifest["parity"]["measured_on"], manifest["parity"]["verdict"]) == ("calibration images", "too small")
+    assert "calibrated it too" in done.stdout
     assert set(manifest["tensors"]) == {"model_float32.tflite", "model_int8.tflite"}
 
 
@@ -67,7 +86,7 @@ def test_an_altered_test_image_is_an_error(make_run, edge_export, tmp_path):
 def test_calibrating_on_test_images_is_refused(make_run, edge_export, tmp_path):
     run = make_run("cnn")
     done = edge_export(run, "--int8", "--calibration", run / "data", "--out", tmp_path / "bundle")
-    assert done.exit_code == 2 and "16 of 28 calibration images are test images" in done.stderr
+    assert done.exit_code == 2 and "16 of 36 calibration images are test images" in done.stderr
 
 
 def test_phantoms_do_not_calibrate_a_network_trained_on_radiographs(make_run, edge_export, tmp_path):
@@ -77,7 +96,75 @@ def test_phantoms_do_not_calibrate_a_network_trained_on_radiographs(make_run, ed
     manifest = run / "calibration" / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("source_sha256", "seed"))
     done = edge_export(run, "--int8", "--out", tmp_path / "bundle")
-    assert done.exit_code == 2 and "--force" in done.stderr
+    assert done.exit_code == 2 and "--calibrate-with-phantoms" in done.stderr
+
+
+def test_calibrating_on_a_copy_of_a_test_radiograph_is_refused(make_run, edge_export, tmp_path):
+    run = make_run("cnn")
+    split = (run / "split.csv").read_text()
+    (run / "split.csv").write_text(split.replace(",20,train", ",3,train"))  # 020.png shows radiograph 3, a test one
+    done = edge_export(run, "--int8", "--out", tmp_path / "bundle")
+    assert done.exit_code == 2
+    assert "0 of 12 calibration images are test images, 1 more show a radiograph of the test split" in done.stderr
+
+
+def test_a_file_that_fails_the_gate_ends_with_exit_4_and_no_bundle(make_run, edge_export, tmp_path):
+    done = edge_export(make_run("cnn"), "--int8", "--out", tmp_path / "bundle", "--limit-percentile-99", "0")
+    assert done.exit_code == 4, done.output
+    assert "99th percentile" in done.stderr and "the limit is 0" in done.stderr and "Recipes tried" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_force_writes_the_bundle_that_failed_and_marks_it_everywhere(make_run, edge_export, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    out = tmp_path / "bundle"
+    done = edge_export(
+        *(make_run("cnn"), "--int8", "--out", out, "--limit-percentile-99", "0", "--recipe", "minmax", "--force")
+    )
+    assert done.exit_code == 0 and "marked failed" in capfd.readouterr().err
+    assert json.loads((out / "manifest.json").read_text())["parity"]["verdict"] == "failed"
+    assert json.loads((out / "parity.json").read_text())["verdict"] == "failed"
+    assert "failed the gate" in (out / "MODEL_CARD.md").read_text()
+    assert "int8 files: failed" in (out / "report.html").read_text()
+
+
+def test_the_validation_split_chooses_and_the_test_split_is_met_once(make_run, edge_export, tmp_path, monkeypatch):
+    met = []
+
+    def spy(path, spec, images):
+        met.append((images.name, path.name))
+        return measure_file(path, spec, images)
+
+    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    monkeypatch.setattr("export.auto.measure_file", spy)
+    monkeypatch.setattr("export.parity.measure_file", spy)
+    done = edge_export(make_run("cnn"), "--int8", "--formats", "tflite", "--out", tmp_path / "bundle", *NO_LIMITS)
+    assert done.exit_code == 0, done.output
+    assert met == [
+        ("validation split", "model_int8.tflite"),
+        ("test split", "model_float32.tflite"),
+        ("test split", "model_int8.tflite"),
+    ]
+    parity = json.loads((tmp_path / "bundle" / "parity.json").read_text())
+    assert [(row["recipe"], row["chosen"], row["outcome"]) for row in parity["tried"]] == [("minmax", True, "margin")]
+    assert parity["tried_on"] == "8 images, validation split"
+
+
+def test_evaluation_images_judge_a_network_made_elsewhere(make_run, edge_export, tmp_path, monkeypatch):
+    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    run, images = make_run("cnn"), tmp_path / "images"
+    for label, folder in enumerate(("not_fractured", "fractured")):
+        (images / folder).mkdir(parents=True)
+        for index in range(label, 16, 2):
+            shutil.copy(run / "data" / f"{index:03d}.png", images / folder)
+    given = (run / "model.keras", "--spec", run / "spec.json", "--int8", "--calibration", run / "calibration")
+    rest = ("--formats", "tflite", "--recipe", "minmax", "--out", tmp_path / "bundle", *NO_LIMITS)
+    done = edge_export(*given, *rest, "--evaluate", images)
+    assert done.exit_code == 0, done.output
+    parity = json.loads((tmp_path / "bundle" / "parity.json").read_text())
+    assert (parity["measured_on"], parity["verdict"], parity["radiographs"]) == ("evaluation images", "passed", 16)
+    refused = edge_export(*given, *rest, "--evaluate", run / "calibration")
+    assert refused.exit_code == 2 and "12 of 12 evaluation images are calibration images" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,10 @@ def deployed_files(images_u8, tmp_path_factory):
         keras.utils.set_random_seed(2)
         network = build_cnn(SIZE)
         grey = deployed.with_grey_input(network, images_u8)
-        folder = tmp_path_factory.mktemp("files")
-        quantization = (open_recipe("minmax"), Material(calibration, lambda: images_u8, str))
-        specs = model_files.write_model_files(folder, grey, SPEC, ("tflite", "onnx"), quantization, str)
+        folder, material = tmp_path_factory.mktemp("files"), Material(calibration, lambda: images_u8, str)
+        floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
+        specs = model_files.write_float_files(folder, floats, SPEC)
+        specs |= model_files.write_int8_files(folder, open_recipe("minmax").quantize(grey, floats, material), SPEC)
         return specs, deployed.float_probabilities(network, images_u8)
 
 

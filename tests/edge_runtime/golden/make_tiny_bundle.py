@@ -49,6 +49,6 @@ if __name__ == "__main__":
         network, spec = Path(folder, "tiny.keras"), Path(folder, "spec.json")
         save_tiny_network(network)
         spec.write_text(SPEC.to_json())
-        request = ExportRequest(network, BUNDLE, int8=True, spec=spec, calibration=CALIBRATION)
+        request = ExportRequest(network, BUNDLE, int8=True, spec=spec, calibration=CALIBRATION, recipe="minmax")
         parity = export(request, tell=str, warn=str)
         print(parity, file=terminal)
