@@ -45,6 +45,7 @@ class Evaluation:
     """Figures of a trained network."""
 
     leaked: bool  # whether any radiograph stands in two splits
+    temperature: float  # by which the logits were divided after training
     val: Figures  # files of the validation split
     test_files: Figures  # files of the test split; interval by radiograph
     test_radiographs: Figures  # the mean probability of each radiograph's files
@@ -96,7 +97,8 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     from train.networks import train_network
 
     model, history = train_network(config, data, run.state)
-    evaluation, probabilities = evaluate(model, data, config)
+    temperature = _calibrate(model, data, config)
+    evaluation, probabilities = evaluate(model, data, config, temperature)
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / "data" if data_root is None else root, data.leaks)
     write_split(run.folder, data)
@@ -120,24 +122,45 @@ def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> Mode
     )
 
 
-def evaluate(model: keras.Model, data: SplitData, config: TrainConfig) -> tuple[Evaluation, NDArray[np.float64]]:
+def evaluate(
+    model: keras.Model, data: SplitData, config: TrainConfig, temperature: float
+) -> tuple[Evaluation, NDArray[np.float64]]:
     """The figures, and the probability of every file: (n,), NaN in train."""
-    from train.networks import predict
-
     of_record = np.full(data.labels.size, np.nan)
     for split in ("val", "test"):
         records = data.records_in(split)
-        rows, inverse = np.unique(data.row_of_record[records], return_inverse=True)
-        of_record[records] = predict(model, data, rows, config.batch_size)[inverse]
+        of_record[records] = _probabilities(model, data, records, config)
     val, test = data.records_in("val"), data.records_in("test")
     radiographs = per_group(data.labels[test], of_record[test], data.groups[test])
     evaluation = Evaluation(
         leaked=data.leaks,
+        temperature=temperature,
         val=measure(data.labels[val], of_record[val], config.threshold, data.groups[val]),
         test_files=measure(data.labels[test], of_record[test], config.threshold, data.groups[test]),
         test_radiographs=measure(*radiographs, config.threshold),
     )
     return evaluation, of_record
+
+
+def _calibrate(model: keras.Model, data: SplitData, config: TrainConfig) -> float:
+    """The temperature by which the network's logits were divided, in place."""
+    from train.temperature import choose_temperature, divide_logits
+
+    val = data.records_in("val")
+    temperature = choose_temperature(_probabilities(model, data, val, config), data.labels[val], data.groups[val])
+    divide_logits(model, temperature)
+    say(f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure")
+    return temperature
+
+
+def _probabilities(
+    model: keras.Model, data: SplitData, records: NDArray[np.int64], config: TrainConfig
+) -> NDArray[np.float32]:
+    """(k,) of k files; each different picture is judged once."""
+    from train.networks import predict
+
+    rows, inverse = np.unique(data.row_of_record[records], return_inverse=True)
+    return predict(model, data, rows, config.batch_size)[inverse]
 
 
 def _demo_data(run: UnfinishedRun, seed: int) -> Path:

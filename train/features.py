@@ -1,4 +1,4 @@
-"""What the frozen part of a network makes of each image, computed once and kept on disk.
+"""What the frozen part of a network makes of each image, in float and as int8 would, computed once and kept on disk.
 
 TensorFlow runs MobileNetV2 at 31 images a second on two cores, LiteRT the same float network at several times that.
 The frozen layers see each image in a few augmented draws, so that the layers above learn from changed images too.
@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,28 +25,21 @@ from edge_runtime.quiet import quiet_native_stderr
 _INPUT = "image"
 
 
-@dataclass(frozen=True)
-class FeatureArrays:
-    """Memory-mapped features; rows in the order of the images they were made from."""
-
-    seam: NDArray[np.float16]  # (n, h, w, c): output of the last frozen layer
-    pooled: NDArray[np.float32]  # (n, d): pooled output of the whole backbone before fine-tuning
+Features = dict[str, NDArray[np.floating]]  # memory-mapped arrays by name, rows in the order of the images
 
 
 class FrozenPart:
-    """The layers below a seam, and the pooled features above it, through LiteRT on every core.
+    """Tensors of a network whose layers no longer change, through LiteRT on every core.
 
     Args:
-        seam: float network (b, S, S, 3) -> output of the last frozen layer.
-        pooled: float network (b, S, S, 3) -> pooled features.
+        image: the network's input, symbolic, (b, S, S, 3).
+        tensors: symbolic, by the name of the feature.
     """
 
-    def __init__(self, seam: keras.Model, pooled: keras.Model) -> None:
-        both = keras.Model(seam.input, {"seam": seam.output, "pooled": pooled.output})
-        self.seam_shape = tuple(seam.output.shape[1:])
-        self.pooled_shape = tuple(pooled.output.shape[1:])
+    def __init__(self, image: Any, tensors: dict[str, Any]) -> None:
+        self.shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         # The interpreters read the weights out of these bytes and do not keep them alive.
-        self._content = _convert(both)
+        self._content = _convert(keras.Model(image, tensors))
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._interpreters: list[Interpreter] = []
         self._workers = os.cpu_count() or 1
@@ -57,37 +49,39 @@ class FrozenPart:
                 self._interpreters.append(Interpreter(model_content=self._content, num_threads=1))
                 self._idle.put(self._interpreters[-1].get_signature_runner())
 
-    def fill(self, batches: tf.data.Dataset, into: FeatureArrays, start: int, advance: Callable[[int], None]) -> int:
+    def fill(self, batches: tf.data.Dataset, into: Features, start: int, advance: Callable[[int], None]) -> int:
         """Writes the features of every image of the batches from row `start` on; the row behind the last."""
         with ThreadPoolExecutor(self._workers) as pool:
             for batch in batches.as_numpy_iterator():
-                for offset, (seam, pooled) in enumerate(pool.map(self._run, batch)):
-                    into.seam[start + offset], into.pooled[start + offset] = seam, pooled
+                for offset, outputs in enumerate(pool.map(self._run, batch)):
+                    for name, values in outputs.items():
+                        into[name][start + offset] = values[0]
                 start += len(batch)
                 advance(start)
         return start
 
-    def _run(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         runner = self._idle.get()
         try:
-            outputs = runner(**{_INPUT: image[np.newaxis]})
-            return outputs["seam"][0], outputs["pooled"][0]
+            outputs: dict[str, NDArray[np.float32]] = runner(**{_INPUT: image[np.newaxis]})
+            return outputs
         finally:
             self._idle.put(runner)
 
 
-def create_feature_arrays(folder: Path, part: FrozenPart, count: int) -> FeatureArrays:
+def create_features(folder: Path, part: FrozenPart, count: int) -> Features:
     """Arrays for `count` images, on disk in a folder, to be filled."""
     folder.mkdir(parents=True, exist_ok=True)
-    # float16 halves the file; its error (2^-11 of the value) is far below what augmentation changes.
-    seam = np.lib.format.open_memmap(folder / "seam.npy", "w+", np.float16, (count, *part.seam_shape))
-    pooled = np.lib.format.open_memmap(folder / "pooled.npy", "w+", np.float32, (count, *part.pooled_shape))
-    return FeatureArrays(seam, pooled)
+    # float16 halves the files; its error (2^-11 of the value) is far below what augmentation changes.
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, (count, *shape))
+        for name, shape in part.shapes.items()
+    }
 
 
-def open_feature_arrays(folder: Path) -> FeatureArrays:
+def open_features(folder: Path) -> Features:
     """The arrays that a folder holds, read-only."""
-    return FeatureArrays(np.load(folder / "seam.npy", mmap_mode="r"), np.load(folder / "pooled.npy", mmap_mode="r"))
+    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
 
 
 def _convert(model: keras.Model) -> bytes:

@@ -1,7 +1,7 @@
 """The two networks. Both take float 0 to 1, (S, S, channels), and give one probability.
 
-Both are flat functional graphs with one named output, so that they can be cut in two (for cached features) and rebuilt
-with one input channel (for export) without knowing which network it is.
+Both are flat functional graphs with one named output, so that they can be continued from any of their tensors (for
+cached features) and rebuilt with one input channel (for export) without knowing which network it is.
 """
 
 from __future__ import annotations
@@ -100,9 +100,3 @@ def _with_imagenet_weights(arguments: dict) -> keras.Model:
             "the ImageNet weights could not be downloaded; fetch them on a machine with a network and give their path: "
             f"--weights PATH (or train from random values: --weights none). The download said: {error}"
         ) from error
-
-
-def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
-    """(lower, upper): the network below and above the output of a layer. Both share their layers with the whole."""
-    seam = model.get_layer(layer_name).output
-    return keras.Model(model.input, seam, name="lower"), keras.Model(seam, model.output, name="upper")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.config import TrainConfig
@@ -16,16 +17,22 @@ from train.dataset import (
     epoch_order,
     plain_images,
     stored_features,
+    to_network_input,
     weigh,
     with_targets,
 )
-from train.features import FeatureArrays, FrozenPart, create_feature_arrays, open_feature_arrays
+from train.equalisation import equalise
+from train.features import Features, FrozenPart, create_features, open_features
 from train.fitting import EpochRecord, Phase, fit
-from train.models import MOBILENETV2_CUT, build_cnn, build_mobilenetv2, split_at
+from train.integer_grid import put_on_grid, with_kernels_on_grid
+from train.models import MOBILENETV2_CUT, build_cnn, build_mobilenetv2
+from train.paired import PairedNetwork, measure_bounds, pair_from, rounded_like_int8
 from train.progress import progress_bar
+from train.run_folder import choose_calibration
 from train.split_data import SplitData
 
-_POOL = "pool"  # the layer whose output the head of MobileNetV2 reads
+POOL = "pool"  # the layer whose output the head of MobileNetV2 reads
+ROUNDED = "rounded_"  # before the name of a seam: its features as int8 would have them
 
 
 def train_network(config: TrainConfig, data: SplitData, folder: Path) -> tuple[keras.Model, list[EpochRecord]]:
@@ -61,18 +68,21 @@ def _fit_whole(model: keras.Model, config: TrainConfig, data: SplitData, folder:
         images = augmented_images(data.images_u8, order.rows, config.batch_size, config.augmentation, seed)
         return with_targets(images, order, config.batch_size)
 
+    trained = with_kernels_on_grid(model)
     phase = Phase(
         "all",
-        model,
+        trained,
         config.epochs,
         config.learning_rate,
         examples.rows.size,
         config.batch_size,
         batches,
-        lambda: predict(model, data, rows, config.batch_size),
+        lambda: predict(trained, data, rows, config.batch_size),
         labels,
     )
-    return fit(phase, folder / "all")
+    history = fit(phase, folder / "all")
+    put_on_grid(model)
+    return history
 
 
 def _fit_transfer(model: keras.Model, config: TrainConfig, data: SplitData, folder: Path) -> list[EpochRecord]:
@@ -81,45 +91,62 @@ def _fit_transfer(model: keras.Model, config: TrainConfig, data: SplitData, fold
     Batch normalisation stays in inference mode: its statistics are those of ImageNet, and batches of cached features
     of one draw would not estimate better ones (Keras guide "Transfer learning & fine-tuning").
     """
+    calibration = _calibration_images(config, data)
+    equalise(model, calibration)
+    put_on_grid(model)
     examples = weigh(*data.pictures_in("train"))
     val_rows, val_labels = data.pictures_in("val")
-    features = _cached_features(model, config, data, folder / "features", examples.rows, val_rows)
+    features = _cached_features(model, config, data, folder / "features", examples.rows, val_rows, calibration)
     history: list[EpochRecord] = []
-    for name, cut, array, rate in (
-        ("head", _POOL, features.pooled, config.learning_rate),
-        ("fine-tuning", MOBILENETV2_CUT, features.seam, config.fine_tune_rate),
+    for name, seam, rate in (
+        ("head", POOL, config.learning_rate),
+        ("fine-tuning", MOBILENETV2_CUT, config.fine_tune_rate),
     ):
-        _, upper = split_at(model, cut)
-        for layer in upper.layers:
-            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-        phase = _feature_phase(name, upper, rate, array, examples, val_labels, config)
+        _freeze_below(model, seam)
+        pair = pair_from(model, seam)
+        phase = _feature_phase(
+            name, pair, rate, features[seam], features[f"{ROUNDED}{seam}"], examples, val_labels, config
+        )
         history += fit(phase, folder / name)
+        put_on_grid(model)
     return history
+
+
+def _freeze_below(model: keras.Model, seam: str) -> None:
+    """Lets the layers above a seam train, but for normalisation."""
+    names = [layer.name for layer in model.layers]
+    above = set(names[names.index(seam) + 1 :])
+    for layer in model.layers:
+        layer.trainable = layer.name in above and not isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _feature_phase(
     name: str,
-    upper: keras.Model,
+    pair: PairedNetwork,
     rate: float,
-    array: NDArray[np.generic],
+    exact: NDArray[np.floating],
+    rounded: NDArray[np.floating],
     examples: Examples,
     val_labels: NDArray[np.int64],
     config: TrainConfig,
 ) -> Phase:
-    """A phase on rows of a feature array: `draws` blocks of the training pictures, then the validation pictures."""
+    """A phase on rows of feature arrays: `draws` blocks of the training pictures, then the validation pictures."""
     count = examples.rows.size
-    val_rows = np.arange(config.draws * count, array.shape[0])
+    val_rows = np.arange(config.draws * count, exact.shape[0])
 
     def batches(epoch: int):
         first_row = (epoch % config.draws) * count
         of_draw = Examples(first_row + np.arange(count), examples.labels, examples.weights)
         order = epoch_order(of_draw, config.seed, epoch)
-        return with_targets(stored_features(array, order.rows, config.batch_size), order, config.batch_size)
+        both = (stored_features(array, order.rows, config.batch_size) for array in (exact, rounded))
+        return with_targets(tf.data.Dataset.zip(*both), order, config.batch_size)
 
     def predict_validation() -> NDArray[np.float32]:
-        return upper.predict(stored_features(array, val_rows, config.batch_size), verbose=0)[:, 0]
+        return pair.exact.predict(stored_features(exact, val_rows, config.batch_size), verbose=0)[:, 0]
 
-    return Phase(name, upper, config.epochs, rate, count, config.batch_size, batches, predict_validation, val_labels)
+    return Phase(
+        name, pair.training, config.epochs, rate, count, config.batch_size, batches, predict_validation, val_labels
+    )
 
 
 def _cached_features(
@@ -129,25 +156,46 @@ def _cached_features(
     folder: Path,
     train_rows: NDArray[np.int64],
     val_rows: NDArray[np.int64],
-) -> FeatureArrays:
+    calibration: NDArray[np.float32],
+) -> Features:
     """Features of every draw of the training pictures, then of the validation pictures; from disk where whole."""
     complete = folder / "complete"
-    if not complete.is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        part = FrozenPart(split_at(model, MOBILENETV2_CUT)[0], split_at(model, _POOL)[0])
-        total = config.draws * train_rows.size + val_rows.size
-        arrays, row = create_feature_arrays(folder, part, total), 0
-        with progress_bar("features") as bar:
-            for draw in range(config.draws):
-                seed = _draw_seed(config.seed, draw)
-                images = augmented_images(data.images_u8, train_rows, config.batch_size, config.augmentation, seed)
-                row = part.fill(images, arrays, row, lambda done: bar.update(done, total))
-            images = plain_images(data.images_u8, val_rows, config.batch_size)
-            part.fill(images, arrays, row, lambda done: bar.update(done, total))
-        arrays.seam.flush()
-        arrays.pooled.flush()
-        complete.touch()
-    return open_feature_arrays(folder)
+    if complete.is_file():
+        return open_features(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    part = FrozenPart(model.inputs[0], _frozen_tensors(model, calibration))
+    total = config.draws * train_rows.size + val_rows.size
+    features, row = create_features(folder, part, total), 0
+    with progress_bar("features") as bar:
+        for draw in range(config.draws):
+            images = _augmented_draw(config, data, train_rows, draw)
+            row = part.fill(images, features, row, lambda done: bar.update(done, total))
+        images = plain_images(data.images_u8, val_rows, config.batch_size)
+        part.fill(images, features, row, lambda done: bar.update(done, total))
+    for array in features.values():
+        array.flush()
+    complete.touch()
+    return open_features(folder)
+
+
+def _frozen_tensors(model: keras.Model, calibration: NDArray[np.float32]) -> dict[str, keras.KerasTensor]:
+    """Both seams of the network, and both as int8 would have them, by name."""
+    seams = [MOBILENETV2_CUT, POOL]
+    # The images that export will calibrate with: so the rounding here is that of the int8 file.
+    rounded = rounded_like_int8(model, seams, measure_bounds(model, POOL, calibration))
+    exact = {name: model.get_layer(name).output for name in seams}
+    return exact | {f"{ROUNDED}{name}": tensor for name, tensor in zip(seams, rounded, strict=True)}
+
+
+def _calibration_images(config: TrainConfig, data: SplitData) -> NDArray[np.float32]:
+    """(n, S, S, 3), 0 to 1: the images that the run keeps for calibration."""
+    records = choose_calibration(data, config.calibration_images, config.seed)
+    return np.asarray(to_network_input(data.images_u8[data.row_of_record[records]]))
+
+
+def _augmented_draw(config: TrainConfig, data: SplitData, rows: NDArray[np.int64], draw: int) -> tf.data.Dataset:
+    seed = _draw_seed(config.seed, draw)
+    return augmented_images(data.images_u8, rows, config.batch_size, config.augmentation, seed)
 
 
 def _draw_seed(seed: int, draw: int) -> int:

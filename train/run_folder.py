@@ -112,7 +112,7 @@ def write_calibration(folder: Path, data: SplitData, spec: ModelSpec, count: int
     target = folder / "calibration"
     target.mkdir()
     rows = []
-    for number, record_number in enumerate(_choose_calibration(data, count, seed)):
+    for number, record_number in enumerate(choose_calibration(data, count, seed)):
         record = data.inventory.records[record_number]
         path = target / f"calibration_{number:04d}.png"
         Image.fromarray(data.images_u8[data.row_of_record[record_number]]).save(path)
@@ -124,7 +124,7 @@ def write_calibration(folder: Path, data: SplitData, spec: ModelSpec, count: int
         writer.writerows(rows)
 
 
-def _choose_calibration(data: SplitData, count: int, seed: int) -> list[int]:
+def choose_calibration(data: SplitData, count: int, seed: int) -> list[int]:
     """Numbers of training records, sorted: one of each group, classes alike as far as there are enough."""
     records = data.records_in("train")
     # A radiograph that stands in another split too must not choose the ranges that it is then judged with.

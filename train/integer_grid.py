@@ -1,0 +1,170 @@
+"""Training with int8 in mind: weights that int8 holds exactly, and answers that its rounding hardly moves.
+
+Rounding the weights of a finished network is most of the error of its int8 files (FACTS: early depthwise layers above
+all), and transfer learning leaves exactly those weights as they were. So they are rounded before anything is learnt
+from them: a kernel here is, per output channel, an integer of -127 to 127 times one scale, and stays so through export,
+where folding batch normalisation multiplies each channel by one factor. Layers that train do so straight through the
+rounding (Bengio et al. 2013, arXiv:1308.3432). What is left is the rounding of activations: a network that reads both
+the exact features of an image and those an int8 device would see is taught to answer alike (arXiv:1712.05877).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+LARGEST_INTEGER = 127  # weights are symmetric: -128 is not used
+WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
+# Layers that hand on what they read, in other places: their output has the scale of their input.
+MOVING = (
+    layers.InputLayer,
+    layers.Rescaling,
+    layers.Dropout,
+    layers.ZeroPadding2D,
+    layers.Flatten,
+    layers.MaxPooling2D,
+)
+
+Tensor = Any  # of the backend, or symbolic
+Make = Callable[[layers.Layer, list[Tensor]], Tensor]  # (layer, its inputs) -> its output
+
+
+class OnGrid(layers.Layer):
+    """A weighted layer that calculates with its kernel on the int8 grid; gradients pass through the rounding.
+
+    Args:
+        inner: a built layer, whose own variables are trained.
+    """
+
+    def __init__(self, inner: layers.Layer) -> None:
+        super().__init__(name=f"{inner.name}_on_grid")
+        self.inner = inner
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """The output of the layer with its kernel on the grid."""
+        inner = self.inner
+        trained = [_straight_through(variable, inner) for variable in inner.trainable_variables]
+        outputs, _ = inner.stateless_call(trained, inner.non_trainable_variables, inputs)
+        return outputs
+
+
+class FakeInt8(layers.Layer):
+    """Rounds a tensor as int8 would hold it; gradients pass through.
+
+    Args:
+        bounds: (smallest, largest) value that int8 covers; None takes those of each batch.
+    """
+
+    def __init__(self, bounds: tuple[float, float] | None = None) -> None:
+        super().__init__()
+        self.bounds = bounds
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """The rounded tensor."""
+        lowest, highest = self.bounds or (ops.stop_gradient(ops.min(inputs)), ops.stop_gradient(ops.max(inputs)))
+        return keras.quantizers.fake_quant_with_min_max_vars(inputs, lowest, highest, num_bits=8)
+
+
+class Logit(OnGrid):
+    """A last dense layer of one unit with its kernel on the int8 grid, without its sigmoid."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """(b, 1), logits."""
+        kernel, bias = (_straight_through(variable, self.inner) for variable in self.inner.trainable_variables)
+        return ops.matmul(inputs, kernel) + bias
+
+
+class Disagreement(layers.Layer):
+    """Adds the mean squared distance of two logits of the same image to the loss, and hands on its first input.
+
+    Args:
+        weight: of the distance in the loss.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(name="disagreement")
+        self.weight = weight
+
+    def call(self, answer: Tensor, exact: Tensor, rounded: Tensor) -> Tensor:
+        """The answer."""
+        self.add_loss(self.weight * ops.mean(ops.square(exact - rounded)))
+        return answer
+
+
+def on_grid(kernel: Tensor, layer: layers.Layer) -> Tensor:
+    """The nearest kernel whose output channels are integers of -127 to 127 times one scale each."""
+    grey = _reads_grey(layer)
+    # A grey image in three equal channels meets the sum of a kernel over them: that is what export deploys.
+    target = ops.sum(kernel, axis=-2, keepdims=True) if grey else kernel
+    axes = (0, 1) if isinstance(layer, layers.DepthwiseConv2D) else tuple(range(len(kernel.shape) - 1))
+    largest = ops.max(ops.abs(target), axis=axes, keepdims=True)
+    scale = ops.where(largest > 0.0, largest / LARGEST_INTEGER, 1.0)
+    rounded = ops.round(target / scale) * scale
+    return kernel + (rounded - target) / kernel.shape[-2] if grey else rounded
+
+
+def put_on_grid(model: keras.Model) -> None:
+    """Moves the kernel of every weighted layer to the int8 grid, in place."""
+    for layer in model.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel, *rest = layer.get_weights()
+            layer.set_weights([np.asarray(on_grid(ops.convert_to_tensor(kernel), layer)), *rest])
+
+
+def with_kernels_on_grid(model: keras.Model) -> keras.Model:
+    """The network calculating with its kernels on the int8 grid. Both share their variables."""
+
+    def make(layer: layers.Layer, inputs: list[Tensor]) -> Tensor:
+        wrapped = OnGrid(layer) if isinstance(layer, WEIGHTED) else layer
+        return wrapped(inputs if len(inputs) > 1 else inputs[0])
+
+    output = run_layers(model, model.inputs[0], model.inputs[0], make)
+    return keras.Model(model.inputs[0], output, name=f"{model.name}_on_grid")
+
+
+def run_layers(model: keras.Model, start: Tensor, value: Tensor, make: Make) -> Tensor:
+    """The output of a flat network from one of its tensors on, each layer replaced by what `make` puts in its place.
+
+    Args:
+        model: every layer is used once in it.
+        start: symbolic tensor inside the network.
+        value: what stands in place of it.
+        make: given a layer and its inputs, gives its output.
+    """
+    tensors = {id(start): value}
+    for layer in model.operations:
+        node = layer._inbound_nodes[0]  # later ones belong to networks made of its layers
+        if node.input_tensors and all(id(tensor) in tensors for tensor in node.input_tensors):
+            tensors[id(node.output_tensors[0])] = make(layer, [tensors[id(tensor)] for tensor in node.input_tensors])
+    return tensors[id(model.outputs[0])]
+
+
+def is_rounded(layer: layers.Layer) -> bool:
+    """Whether int8 rounds the output of this layer: it ends what converters fuse, and does not merely move values."""
+    followers = [node.operation for node in layer._outbound_nodes]
+    fused = any(isinstance(follower, (layers.BatchNormalization, layers.ReLU)) for follower in followers)
+    return not fused and not isinstance(layer, MOVING)
+
+
+def _straight_through(variable: keras.Variable, layer: layers.Layer) -> Tensor:
+    if variable is not layer.kernel:
+        return variable
+    value = ops.convert_to_tensor(variable)
+    return value + ops.stop_gradient(on_grid(value, layer) - value)
+
+
+def _reads_grey(layer: layers.Layer) -> bool:
+    """Whether a layer is the first convolution, below which there is nothing but the image, scaled or padded."""
+    (node,) = layer._inbound_nodes[:1]
+    while node.input_tensors:
+        below = node.input_tensors[0]._keras_history.operation
+        if isinstance(below, layers.InputLayer):
+            return isinstance(layer, layers.Conv2D) and len(below.output.shape) == 4
+        if not isinstance(below, (layers.Rescaling, layers.ZeroPadding2D)):
+            return False
+        (node,) = below._inbound_nodes[:1]
+    return False
