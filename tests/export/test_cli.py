@@ -115,7 +115,9 @@ def test_a_file_that_fails_the_gate_ends_with_exit_4_and_no_bundle(make_run, edg
     assert not list(tmp_path.iterdir())
 
 
-def test_force_writes_the_bundle_that_failed_and_marks_it_everywhere(make_run, edge_export, tmp_path, monkeypatch, capfd):
+def test_force_writes_the_bundle_that_failed_and_marks_it_everywhere(
+    make_run, edge_export, tmp_path, monkeypatch, capfd
+):
     monkeypatch.setattr("export.golden.CANDIDATES", 10)
     out = tmp_path / "bundle"
     done = edge_export(
