@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from edge_runtime import __version__
 from edge_runtime.command import Command
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DataError, GateError, ImageError, ModelError, StorageError
+from edge_runtime.json_lines import encode_line, failure_record
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Prediction, Predictor
@@ -27,14 +27,47 @@ EXIT_SOME_NOT_JUDGED = 1
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine. [default: the engine's own]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image.")
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
+@click.option(
+    "--watch", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Judge each new image in a folder."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --watch: file for the results.")
+@click.option(
+    *("--poll", "poll_s"),
+    type=click.FloatRange(0.01, 3600),
+    default=1.0,
+    show_default=True,
+    help="With --watch: seconds between two listings of the folder.",
+)
+@click.option(
+    *("--settle", "settle_s"),
+    type=click.FloatRange(0, 86400),
+    default=10.0,
+    show_default=True,
+    help="With --watch: seconds that a file that cannot be decoded gets to become whole.",
+)
 @click.version_option(__version__, prog_name="edge-infer")
 def main(
-    images: tuple[str, ...], model: Path | None, engine: str, threads: int | None, as_json: bool, self_test: bool
+    images: tuple[str, ...],
+    model: Path | None,
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+    self_test: bool,
+    watch: Path | None,
+    out: Path | None,
+    poll_s: float,
+    settle_s: float,
 ) -> int:
     """Say for each IMAGE whether it shows a fracture. Folders are searched; - reads one image from standard input.
 
     Research use only: not a medical device.
     """
+    if (watch is None) != (out is None):
+        raise click.UsageError("--watch DIR and --out FILE belong together")
+    if watch and out:
+        if images or self_test:
+            raise click.UsageError("--watch takes neither images nor --self-test: it judges what appears in its folder")
+        return _watch(watch, out, poll_s, settle_s, model, engine, threads)
     if self_test:
         if images:
             raise click.UsageError("--self-test takes no images: it uses those of the bundle")
@@ -72,24 +105,25 @@ def _sources(images: tuple[str, ...]) -> list[Path | bytes]:
 
 def _print_prediction(prediction: Prediction, as_json: bool) -> None:
     if as_json:
-        text = json.dumps(prediction.to_dict(), ensure_ascii=False)
+        _write(encode_line(prediction.to_dict()))
     else:
-        text = f"{prediction.decision:<13}  {prediction.probability:.3f}  {prediction.path}"
-    _write_line(text)
+        _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {prediction.path}")
 
 
 def _print_failure(source: Path | bytes, error: ImageError | StorageError, as_json: bool) -> None:
     if as_json:
-        path = "-" if isinstance(source, bytes) else str(source)
-        code = error.code if isinstance(error, ImageError) else "storage"
-        _write_line(json.dumps({"path": path, "error": {"code": code, "message": str(error)}}, ensure_ascii=False))
+        _write(encode_line(failure_record("-" if isinstance(source, bytes) else source, error)))
     else:
         click.echo(f"error: {error}", err=True)
 
 
-def _write_line(text: str) -> None:
+def _write_text(text: str) -> None:
     # File names need not be valid text; what cannot be encoded is escaped instead of ending the run.
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    _write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
 
 
@@ -104,16 +138,26 @@ def _self_test(model: Path | None, engine: str, threads: int | None, as_json: bo
     for result in run_self_test(bundle, threads, engine):
         results.append(result)
         if as_json:
-            _write_line(json.dumps({**result.__dict__, "passed": result.passed}))
+            _write(encode_line({**result.__dict__, "passed": result.passed}))
         else:
             verdict = "passed" if result.passed else "FAILED"
-            _write_line(
+            _write_text(
                 f"{verdict}  {result.file:<22} {result.engine:<22} {result.images} images, "
                 f"largest difference {result.largest_difference:.6f} (allowed {result.tolerance:g})"
             )
     failed = sum(not result.passed for result in results)
     if failed:
         raise GateError(f"{failed} of {len(results)} do not answer as on the machine that exported the bundle")
+    return 0
+
+
+def _watch(
+    folder: Path, out: Path, poll_s: float, settle_s: float, model: Path | None, engine: str, threads: int | None
+) -> int:
+    from edge_runtime.watch import WatchSettings, watch
+
+    settings = WatchSettings(folder, out, poll_s, settle_s, model, engine, threads)
+    watch(settings, tell=lambda message: click.echo(message, err=True))
     return 0
 
 

@@ -174,6 +174,10 @@ def _images_below(folder: Path) -> list[Path]:
     # Links to folders are not followed: a circle of them would never end.
     for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = sorted(name for name in files if not name.startswith("."))
-        found.extend(Path(parent, name) for name in visible if Path(name).suffix.lower() in SUFFIXES)
+        found.extend(Path(parent, name) for name in sorted(files) if is_visible_image(name))
     return found
+
+
+def is_visible_image(name: str) -> bool:
+    """Whether a file in a folder counts as an image, by its name alone."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES

@@ -1,0 +1,21 @@
+"""The lines of JSON that edge-infer writes: one object an image, the same on standard output and in a results file."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from edge_runtime.errors import ImageError, StorageError
+
+
+def failure_record(path: str | os.PathLike[str], error: ImageError | StorageError) -> dict[str, Any]:
+    """What is printed for an image that could not be judged."""
+    code = error.code if isinstance(error, ImageError) else "storage"
+    return {"path": os.fspath(path), "error": {"code": code, "message": str(error)}}
+
+
+def encode_line(record: dict[str, Any]) -> bytes:
+    """UTF-8 JSON and a line feed."""
+    # File names need not be valid text; what cannot be encoded is escaped, and JSON reads the escape as it was.
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
