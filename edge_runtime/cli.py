@@ -16,6 +16,7 @@ from edge_runtime.json_lines import encode_line, failure_record
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Prediction, Predictor
+    from edge_runtime.self_test import SelfTestResult
 
 EXIT_SOME_NOT_JUDGED = 1
 
@@ -27,6 +28,7 @@ EXIT_SOME_NOT_JUDGED = 1
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine. [default: the engine's own]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image.")
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
+@click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
     "--watch", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Judge each new image in a folder."
 )
@@ -53,6 +55,7 @@ def main(
     threads: int | None,
     as_json: bool,
     self_test: bool,
+    bench: int | None,
     watch: Path | None,
     out: Path | None,
     poll_s: float,
@@ -64,14 +67,16 @@ def main(
     """
     if (watch is None) != (out is None):
         raise click.UsageError("--watch DIR and --out FILE belong together")
+    if sum([self_test, bench is not None, watch is not None]) > 1:
+        raise click.UsageError("--self-test, --bench and --watch: one at a time")
+    if images and (self_test or watch):
+        raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
     if watch and out:
-        if images or self_test:
-            raise click.UsageError("--watch takes neither images nor --self-test: it judges what appears in its folder")
         return _watch(watch, out, poll_s, settle_s, model, engine, threads)
     if self_test:
-        if images:
-            raise click.UsageError("--self-test takes no images: it uses those of the bundle")
         return _self_test(model, engine, threads, as_json)
+    if bench:
+        return _bench(images, bench, model, engine, threads, as_json)
     if not images:
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.predictor import Predictor
@@ -140,14 +145,43 @@ def _self_test(model: Path | None, engine: str, threads: int | None, as_json: bo
         if as_json:
             _write(encode_line({**result.__dict__, "passed": result.passed}))
         else:
-            verdict = "passed" if result.passed else "FAILED"
-            _write_text(
-                f"{verdict}  {result.file:<22} {result.engine:<22} {result.images} images, "
-                f"largest difference {result.largest_difference:.6f} (allowed {result.tolerance:g})"
-            )
+            _write_text(_self_test_line(result))
     failed = sum(not result.passed for result in results)
     if failed:
         raise GateError(f"{failed} of {len(results)} do not answer as on the machine that exported the bundle")
+    return 0
+
+
+def _self_test_line(result: SelfTestResult) -> str:
+    line = (
+        f"{'passed' if result.passed else 'FAILED'}  {result.file:<22} {result.engine:<22} {result.images} images, "
+        f"largest difference {result.largest_difference:.6f} (allowed {result.tolerance:.6f}), "
+        f"decisions changed {result.decisions_changed}"
+    )
+    if not result.passed:
+        line += f"; {result.worst_image}: {result.expected:.6f} expected, {result.found:.6f} found"
+    return line
+
+
+def _bench(
+    images: tuple[str, ...], repetitions: int, model: Path | None, engine: str, threads: int | None, as_json: bool
+) -> int:
+    from edge_runtime.bench import bench_images, run_bench
+    from edge_runtime.predictor import Predictor
+
+    predictor = Predictor(model, engine, threads)
+    found = bench_images(model, [Path(image) for image in images])
+    if not found:
+        raise DataError(f"no image files found in {', '.join(images)}")
+    if sys.stderr.isatty():
+        with click.progressbar(length=repetitions * len(found), file=sys.stderr, show_pos=True) as bar:
+            result = run_bench(predictor, found, repetitions, tick=lambda: bar.update(1))
+    else:  # where click would still print an empty line
+        result = run_bench(predictor, found, repetitions)
+    if as_json:
+        _write(encode_line(result.to_dict()))
+    else:
+        _write_text(result.to_table())
     return 0
 
 

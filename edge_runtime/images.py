@@ -100,7 +100,9 @@ def _decode(stream: BinaryIO, name: str, least_side: int | None) -> NDArray[np.u
             if least_side is not None:
                 image.draft("L", (least_side, least_side))
             image.load()
-            return _to_grey(ImageOps.exif_transpose(image), name)
+            # In place, and no conversion of what is grey already: each copy of a large image counts on a small machine.
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_grey(image, name)
     except _DECODER_ERRORS as error:
         # `truncated` is worth telling apart: such a file can often be fetched again whole.
         code = "truncated" if "truncated" in str(error).lower() else "unreadable"
@@ -138,7 +140,7 @@ def _to_grey(image: Image.Image, name: str) -> NDArray[np.uint8]:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     if image.mode == "P":
         image = image.convert("RGB")
-    return np.array(image.convert("L"))
+    return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def _scale_to_8_bits(values: NDArray[np.integer], name: str) -> NDArray[np.uint8]:

@@ -161,6 +161,8 @@ def test_nothing_on_standard_input_is_an_empty_image(edge_infer, tiny_bundle):
         ["--threads", "0", "x.png"],
         ["--threads", "many", "x.png"],
         ["--self-test", "x.png"],
+        ["--self-test", "--bench", "3"],
+        ["--bench", "0", "x.png"],
     ],
 )
 def test_wrong_usage_is_exit_2(edge_infer, arguments):
@@ -230,6 +232,9 @@ def test_a_wrong_expected_value_is_exit_4(edge_infer, bundle_copy):
     done = edge_infer("--model", bundle_copy, "--self-test", "--json")
     assert done.exit_code == 4 and "1 of 4 do not answer" in done.stderr
     assert [line["passed"] for line in lines(done.stdout)] == [True, True, False, True]
+    in_words = edge_infer("--model", bundle_copy, "--self-test").stdout.splitlines()
+    assert in_words[2].endswith("; phantom_008.png: 0.189338 expected, 0.179338 found")
+    assert "expected" not in in_words[0]
 
 
 def test_a_self_test_of_a_single_file_is_exit_3(edge_infer, tiny_bundle):

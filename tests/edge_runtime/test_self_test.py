@@ -10,7 +10,13 @@ import pytest
 
 from edge_runtime import self_test
 from edge_runtime.errors import DependencyError, ModelError
-from edge_runtime.self_test import FLOAT_TOLERANCE, INT8_TOLERANCE, run_self_test
+from edge_runtime.self_test import (
+    FLOAT_TOLERANCE,
+    INT8_TOLERANCE,
+    SAME_ENGINE_TOLERANCE,
+    SelfTestResult,
+    run_self_test,
+)
 
 
 def rewrite(bundle: Path, name: str, content: bytes | None) -> None:
@@ -34,7 +40,60 @@ def test_every_file_passes_with_every_installed_engine(tiny_bundle):
         ("model_float32.onnx", "onnxruntime"),
     ]
     assert all(result.passed and result.images == 8 for result in results)
-    assert [result.tolerance for result in results] == [INT8_TOLERANCE] * 2 + [FLOAT_TOLERANCE] * 2
+    tolerances = [SAME_ENGINE_TOLERANCE, INT8_TOLERANCE, FLOAT_TOLERANCE, FLOAT_TOLERANCE]
+    assert [result.tolerance for result in results] == tolerances
+    assert all(result.decisions_changed == 0 for result in results)
+
+
+def alter_answers(bundle: Path, file: str, change: float, image: str = "phantom_008.png") -> float:
+    """Adds to the recorded probability of one image; the probability as it was."""
+    expected = json.loads((bundle / "golden" / "expected.json").read_bytes())
+    before = expected[image][file]["probability"]
+    expected[image][file]["probability"] = before + change
+    rewrite(bundle, "golden/expected.json", json.dumps(expected).encode())
+    return before
+
+
+def result_of(bundle: Path, file: str) -> SelfTestResult:
+    return next(result for result in run_self_test(bundle) if result.file == file)
+
+
+@pytest.mark.parametrize(("change", "passes"), [(1 / 256, True), (2 / 256, False), (float("nan"), False)])
+def test_the_engine_that_export_used_is_held_to_one_step(bundle_copy, change, passes):
+    alter_answers(bundle_copy, "model_int8.tflite", change)
+    assert result_of(bundle_copy, "model_int8.tflite").passed == passes
+
+
+@pytest.mark.parametrize(
+    "parity", [None, {}, {"files": []}, {"files": [{"file": "model_int8.tflite"}]}, "other release"]
+)
+def test_another_or_an_unknown_release_is_held_to_the_wide_tolerance(bundle_copy, parity):
+    manifest = json.loads((bundle_copy / "manifest.json").read_bytes())
+    if parity == "other release":
+        for record in manifest["parity"]["files"]:
+            record["engine_version"] = "2.2.9"
+    else:
+        manifest["parity"] = parity
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
+    alter_answers(bundle_copy, "model_int8.tflite", 0.09)
+    result = result_of(bundle_copy, "model_int8.tflite")
+    assert result.passed and result.tolerance == INT8_TOLERANCE
+
+
+def test_a_changed_decision_fails_although_it_is_one_step(bundle_copy):
+    # The recorded probability of this image is the threshold itself.
+    before = alter_answers(bundle_copy, "model_int8.tflite", -1 / 256, "phantom_140.png")
+    result = result_of(bundle_copy, "model_int8.tflite")
+    assert (before, result.decisions_changed, result.passed) == (0.5, 1, False)
+    assert result.largest_difference < result.tolerance
+
+
+def test_a_failure_names_the_worst_image(bundle_copy):
+    alter_answers(bundle_copy, "model_float32.onnx", 0.001, "phantom_013.png")
+    before = alter_answers(bundle_copy, "model_float32.onnx", 0.2)
+    result = result_of(bundle_copy, "model_float32.onnx")
+    assert result.worst_image == "phantom_008.png" and not result.passed
+    assert result.expected == before + 0.2 and abs(result.found - before) < 1e-5
 
 
 @pytest.mark.parametrize("file", ["model_float32.onnx", "model_int8.tflite"])
