@@ -17,6 +17,13 @@ from export.package.target import Machine
 # What pip says of a requirement that nothing fits; the versions are those that do fit the machine.
 _AVAILABLE = re.compile(r"\(from versions: (.*?)\)")
 _NO_SUCH_WHEEL = "No matching distribution found"
+# Where it reaches no index pip says so when it tries again, and then the same as of a wheel that does not exist.
+_NO_INDEX = "connection broken by"
+_NO_ARMHF_PILLOW = (
+    "no release of Pillow from 12 on has a wheel for 32-bit ARM (looked for: manylinux and linux_armv7l wheels, Python "
+    "3.11), and Debian's 9.4 has critical bugs in its JPEG decoder: build one with `make armhf-wheels`, which compiles "
+    "Pillow under emulation, and give --wheels with the folder that it names"
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def _download_command(machine: Machine) -> list[str]:
     tag = machine.python.replace(".", "")
     platforms = [argument for platform in machine.target.platforms for argument in ("--platform", platform)]
     abis = [argument for abi in (f"cp{tag}", "abi3", "none") for argument in ("--abi", abi)]
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1"]
     python = ["--python-version", tag, "--implementation", "cp"]
     return ["pip", "download", *quiet, "--only-binary=:all:", "--no-deps", *python, *platforms, *abis]
 
@@ -78,29 +85,29 @@ def _find_missing(pins: Mapping[str, str], machine: Machine, folder: Path, wheel
     """One by one, since pip stops at the first that is missing. Those that are found are kept."""
     missing = []
     for name, version in pins.items():
+        requirement = f"{name}=={version}"
         done = _fetch({name: version}, machine, folder, wheels)
         if done.returncode == 0:
             continue
+        if _NO_INDEX in done.stderr:
+            raise StorageError(f"{requirement}: pip reaches no package index; --wheels DIR needs none")
         if _NO_SUCH_WHEEL not in done.stderr:
-            raise StorageError(f"{name}=={version} could not be downloaded: {_last_line(done.stderr)}")
+            raise StorageError(f"{requirement} could not be downloaded: {_last_line(done.stderr)}")
         available = _AVAILABLE.search(done.stderr)
-        missing.append(_Missing(f"{name}=={version}", available[1] if available else "none"))
+        missing.append(_Missing(requirement, available[1] if available else "none"))
     return missing
 
 
 def _explain(missing: list[_Missing], machine: Machine, wheels: Path | None) -> str:
     where = "exist" if wheels is None else f"are in {wheels}"
-    lines = [f"not all wheels that {machine} needs {where}; missing: {', '.join(map(str, missing))}"]
+    message = f"not all wheels that {machine} needs {where}; missing: {', '.join(map(str, missing))}"
     if machine.target.system_numpy:
-        lines.append(_PILLOW_FOR_ARMHF)
-    elif wheels is not None:
-        command = " ".join(["python -m", *_download_command(machine), "--dest", str(wheels)])
-        lines.append(f"fetch them with: {command} {' '.join(entry.requirement for entry in missing)}")
-    return "\n".join(lines)
+        return f"{message}\n{_NO_ARMHF_PILLOW}"
+    if wheels is None:
+        return message
+    command = " ".join(["python", "-m", *_download_command(machine), "--dest", str(wheels)])
+    return f"{message}\nfetch them with: {command} {' '.join(entry.requirement for entry in missing)}"
 
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["pip says nothing"])[-1]
-
-
-_PILLOW_FOR_ARMHF = ""

@@ -1,0 +1,114 @@
+"""Packages of the tiny bundle for this very machine, so that their installer runs here as it would there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import StorageError
+from export.package.packager import PackageRequest, collected_wheels, write_package
+from export.package.pins import pinned_versions
+from export.package.target import SYSTEMS, TARGETS, Machine, machine_for
+from export.package.wheelhouse import gather_wheels
+
+_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+@dataclass(frozen=True)
+class Install:
+    """An unpacked package and the prefix that it is installed into."""
+
+    package: Path  # folder with install.sh
+    prefix: Path  # may hold what earlier installations left
+
+    def run(self, *arguments: str, shell: str = "sh", **options) -> subprocess.CompletedProcess[str]:
+        """Runs install.sh as a user would."""
+        command = [shell, self.package / "install.sh", "--prefix", self.prefix, "--python", sys.executable, *arguments]
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "EDGE_MODEL")}
+        environment |= options.pop("env", {})
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+
+    def self_test(self) -> subprocess.CompletedProcess[str]:
+        """What the version that is installed now says of itself."""
+        command = [self.prefix / "bin" / "edge-infer", "--self-test"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    @property
+    def current(self) -> Path | None:
+        """The release that is installed now."""
+        link = self.prefix / "current"
+        return link.resolve() if link.is_symlink() else None
+
+    @property
+    def releases(self) -> set[str]:
+        """Names of all releases, finished or not."""
+        return {path.name for path in (self.prefix / "releases").glob("*")}
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """This machine, with LiteRT."""
+    if platform.machine() not in TARGETS or _PYTHON not in SYSTEMS:
+        pytest.skip(f"no packages are made for {platform.machine()}, Python {_PYTHON}")
+    return machine_for(platform.machine(), _PYTHON, "litert")
+
+
+@pytest.fixture(scope="session")
+def wheels(machine, tmp_path_factory) -> Path:
+    """Every wheel that a package for this machine needs, downloaded once."""
+    folder = tmp_path_factory.mktemp("wheels")
+    try:
+        found = gather_wheels(machine, folder, None, tell=print)
+    except StorageError as error:
+        pytest.skip(f"the wheels of a package cannot be downloaded: {error}")
+    assert len(found) == len(pinned_versions(machine))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_package(machine, wheels, tiny_bundle, tmp_path_factory) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        archive = tmp_path_factory.mktemp("package") / f"{name}.zip"
+        request = PackageRequest(archive, machine, wheels)
+        with collected_wheels(request, print) as collected:
+            write_package(request, tiny_bundle, collected, print)
+        return archive
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def archive(make_package) -> Path:
+    """A package of the tiny bundle; not to be written to."""
+    return make_package("first")
+
+
+@pytest.fixture(scope="session")
+def newer_archive(make_package) -> Path:
+    """Another package of it, which differs in its README alone."""
+    return make_package("second")
+
+
+@pytest.fixture
+def install(archive, tmp_path) -> Install:
+    return Install(unpack(archive, tmp_path), tmp_path / "prefix")
+
+
+@pytest.fixture
+def newer(newer_archive, tmp_path) -> Install:
+    return Install(unpack(newer_archive, tmp_path), tmp_path / "prefix")
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """The folder that an archive holds, unpacked."""
+    with zipfile.ZipFile(archive) as stream:
+        stream.extractall(folder)
+    return folder / archive.stem

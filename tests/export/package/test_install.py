@@ -1,0 +1,273 @@
+"""install.sh, run for real on this machine: what it checks, what it leaves behind, and what survives a failure."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.export.package.killing import killed_at, steps_of
+
+USAGE, ALTERED, MISSING, DISK = 2, 3, 5, 6  # exit codes
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def assert_nothing_installed(install) -> None:
+    assert not (install.prefix / "current").exists() and not install.releases
+
+
+def test_it_installs_with_the_network_cut_off_and_judges_an_image(install, golden_images):
+    done = install.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "passed  model_int8.tflite" in done.stdout
+    command = [install.prefix / "bin" / "edge-infer", golden_images[0]]
+    judged = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    assert "fractured" in judged.stdout
+
+
+def test_a_second_run_changes_nothing(install):
+    assert install.run().returncode == 0
+    before = install.current.stat()
+    done = install.run()
+    assert done.returncode == 0 and "installed already" in done.stdout
+    assert install.current.stat() == before and len(install.releases) == 1
+
+
+def test_a_newer_package_takes_over_and_the_earlier_one_stays_beside_it(install, newer):
+    assert install.run().returncode == 0
+    earlier = install.current
+    assert newer.run().returncode == 0
+    assert newer.current != earlier and (newer.prefix / "previous").resolve() == earlier
+    assert newer.self_test().returncode == 0
+    command = [earlier / "venv" / "bin" / "edge-infer", "--model", earlier / "bundle", "--self-test"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_damaged_installation_is_made_anew_by_its_own_package(install):
+    assert install.run().returncode == 0
+    damaged = install.current
+    (damaged / "bundle" / "model_int8.tflite").write_bytes(b"damaged")
+    assert install.self_test().returncode == ALTERED
+    done = install.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert install.self_test().returncode == 0 and install.releases == {install.current.name}
+
+
+def test_a_folder_name_with_spaces_is_no_obstacle(install, tmp_path):
+    moved = type(install)(install.package.rename(tmp_path / "a package"), tmp_path / "a prefix")
+    assert moved.run().returncode == 0
+    assert moved.self_test().returncode == 0
+
+
+def test_the_wrong_machine_is_refused_before_anything_is_written(install, machine):
+    change(install.package / "package.conf", f"target={machine.target.name}", "target=armv7l")
+    done = install.run()
+    assert done.returncode == USAGE
+    assert f"this package is for armv7l, this machine is {machine.target.name}" in done.stderr
+    assert f"--target {machine.target.name}" in done.stderr and not install.prefix.exists()
+
+
+def test_the_wrong_python_is_refused_before_anything_is_written(install, machine):
+    change(install.package / "package.conf", f"python={machine.python}", "python=3.99")
+    done = install.run()
+    assert done.returncode == MISSING and not install.prefix.exists()
+    assert "this package is for Python 3.99" in done.stderr and f"--python {machine.python}" in done.stderr
+
+
+def test_a_machine_without_python_is_told_which_one_is_needed(install, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for program in ("sh", "dirname", "sha256sum", "cut"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+    command = ["/bin/sh", install.package / "install.sh", "--prefix", install.prefix]
+    done = subprocess.run(command, env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False)
+    assert done.returncode == MISSING and "this machine has no python3" in done.stderr
+
+
+def test_an_altered_wheel_is_refused_and_the_earlier_version_stays(install, newer):
+    assert install.run().returncode == 0
+    (wheel,) = (newer.package / "wheels").glob("click-*")
+    content = bytearray(wheel.read_bytes())
+    content[len(content) // 2] ^= 1
+    wheel.write_bytes(content)
+    done = newer.run()
+    assert done.returncode == ALTERED
+    assert wheel.name in done.stderr and "altered or is incomplete" in done.stderr
+    assert newer.self_test().returncode == 0 and newer.releases == {install.current.name}
+
+
+def test_a_wheel_swapped_together_with_its_sum_is_refused_by_pip(install):
+    # Whoever repairs SHA256SUMS has not repaired requirements.txt.
+    (wheel,) = (install.package / "wheels").glob("click-*")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("click/added.py", "")
+    paths = sorted(path for path in install.package.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    names = [path.relative_to(install.package).as_posix() for path in paths]
+    sums = subprocess.run(["sha256sum", *names], cwd=install.package, capture_output=True, check=True)
+    (install.package / "SHA256SUMS").write_bytes(sums.stdout)
+    done = install.run()
+    assert done.returncode == DISK and "DO NOT MATCH THE HASHES" in done.stderr
+    assert_nothing_installed(install)
+
+
+def test_an_incomplete_package_is_refused(install):
+    (install.package / "bundle" / "manifest.json").unlink()
+    done = install.run()
+    assert done.returncode == ALTERED and "manifest.json" in done.stderr
+    assert_nothing_installed(install)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_truncated_archive_does_not_unpack(archive, tmp_path, share):
+    content = archive.read_bytes()
+    (tmp_path / "cut.zip").write_bytes(content[: int(len(content) * share)])
+    command = [sys.executable, "-m", "zipfile", "-e", "cut.zip", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "BadZipFile" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.zip"]
+
+
+def test_a_truncated_installer_does_nothing(install):
+    script = install.package / "install.sh"
+    content = script.read_text()
+    for share in (0.3, 0.6, 0.9):
+        script.write_text(content[: int(len(content) * share)])
+        install.run()
+        assert not install.prefix.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--prefix"], ["--other"]])
+def test_wrong_usage_shows_what_was_expected(install, arguments):
+    done = install.run(*arguments)
+    assert done.returncode == USAGE and arguments[0] in done.stderr
+
+
+def test_a_service_is_refused_where_systemd_does_not_run(install):
+    if Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd runs here, and a test does not touch its services")
+    done = install.run("--service")
+    assert done.returncode == USAGE and "systemd does not run here" in done.stderr
+    assert not install.prefix.exists()
+
+
+def test_two_installations_at_a_time_do_not_meet(install):
+    install.prefix.mkdir()
+    with (install.prefix / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = install.run()
+    assert done.returncode == DISK and "another install.sh is at work there" in done.stderr
+
+
+def on_small_disk(install, options: str, script: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script with the prefix on a file system of its own, which nobody else sees and which vanishes after it."""
+    install.prefix.mkdir()
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    probe = subprocess.run(["unshare", *as_root, "--mount", "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no file system can be mounted here: {probe.stderr.strip()}")
+    command = f'mount -t tmpfs -o {options} tmpfs "$PREFIX" && {script}'
+    environment = os.environ | {"PREFIX": str(install.prefix), "PYTHON": sys.executable}
+    full = ["unshare", *as_root, "--mount", "sh", "-c", command]
+    return subprocess.run(full, env=environment, cwd=install.package, capture_output=True, text=True, check=False)
+
+
+INSTALL = 'sh install.sh --prefix "$PREFIX" --python "$PYTHON"'
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_installed(install):
+    done = on_small_disk(install, "size=50m", f'{INSTALL}; echo "code $?"; ls "$PREFIX/releases"')
+    assert "MB are needed in" in done.stderr and "free; nothing was installed" in done.stderr
+    assert done.stdout == f"code {DISK}\n"
+
+
+def test_a_disk_that_fills_up_during_installation_leaves_the_earlier_version(install, newer):
+    # Room for the bytes of two versions, but not for that many files: the kernel says "no space left" half-way.
+    script = f"""
+        {INSTALL} >/dev/null || exit 1
+        files=$(df --output=iused "$PREFIX" | tail -n 1)
+        mount -o remount,nr_inodes=$((files + files / 2)) "$PREFIX"
+        cd "{newer.package}"
+        {INSTALL}
+        echo "code $?"
+        ls "$PREFIX/releases" | wc -l
+        "$PREFIX/bin/edge-infer" --self-test
+    """
+    done = on_small_disk(install, "size=1g", script)
+    assert "No space left on device" in done.stderr, done.stderr
+    assert "the version installed earlier was left as it was" in done.stderr
+    code, releases, answer = done.stdout.splitlines()[-3:]
+    assert (code, releases.strip()) == (f"code {DISK}", "1") and answer.startswith("passed")
+
+
+def assert_survived(install, newer, step: str) -> None:
+    """After a kill the earlier version or, once it is in place, the newer one answers; a second run succeeds."""
+    answered = newer.self_test()
+    assert answered.returncode == 0, f"killed before {step}: {answered.stderr}"
+    done = newer.run()
+    assert (done.returncode, done.stderr) == (0, ""), f"after a kill before {step}"
+    assert newer.self_test().returncode == 0
+    assert newer.releases == {path.resolve().name for path in (newer.prefix / "current", newer.prefix / "previous")}
+
+
+def test_power_cut_at_the_steps_that_matter_most(install, newer):
+    assert install.run().returncode == 0
+    steps = steps_of(newer)
+    for command in ("install_wheels", "mv -T -- "):
+        install, newer = newer, install
+        number = next(number for number, step in steps.items() if step.startswith(command))
+        killed_at(newer, number)
+        assert_survived(install, newer, steps[number])
+
+
+@pytest.mark.slow
+def test_power_cut_before_every_step(install, newer):
+    assert install.run().returncode == 0
+    steps = steps_of(newer)
+    first = next(number for number, step in steps.items() if step.startswith("take_lock"))
+    for number in range(first, max(steps) + 1):
+        # Who was newer is the earlier one now: every step is cut between two versions that both ran.
+        install, newer = newer, install
+        killed_at(newer, number)
+        assert_survived(install, newer, steps.get(number, "the end"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+def test_power_cut_at_any_time(install, newer, seconds):
+    # Inside of pip, of the self-test, of the kernel: where no shell step begins.
+    assert install.run().returncode == 0
+    command = ["sh", newer.package / "install.sh", "--prefix", newer.prefix, "--python", sys.executable]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert_survived(install, newer, f"{seconds} s")
+
+
+def test_the_installer_is_portable_shell(repository):
+    for name in ("install.sh", "edge-infer"):
+        script = repository / "export" / "package" / "files" / name
+        assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
+        if shutil.which("dash"):
+            assert subprocess.run(["dash", "-n", script], check=False).returncode == 0
+
+
+def test_shellcheck_finds_nothing(repository):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    folder = repository / "export" / "package" / "files"
+    done = subprocess.run(["shellcheck", folder / "install.sh", folder / "edge-infer"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,66 @@
+"""What is said when wheels are missing, and that a folder of wheels needs no network."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from edge_runtime.errors import DependencyError, StorageError
+from export.package.pins import pinned_versions
+from export.package.target import machine_for
+from export.package.wheelhouse import gather_wheels
+
+# Whatever this machine's pip is set to, it finds nothing and reaches nothing.
+UNREACHABLE = {
+    "PIP_CONFIG_FILE": "/dev/null",
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_RETRIES": "0",
+}
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    for name, value in UNREACHABLE.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_path):
+    told = []
+    found = gather_wheels(machine, tmp_path, wheels, told.append)
+    assert [path.name for path in found] == sorted(path.name for path in wheels.iterdir())
+    assert not told
+
+
+def test_every_wheel_that_a_folder_lacks_is_named_with_the_command_that_fetches_it(machine, wheels, tmp_path):
+    some = shutil.copytree(wheels, tmp_path / "some")
+    for path in [*some.glob("numpy-*"), *some.glob("pillow-*")]:
+        path.unlink()
+    (tmp_path / "found").mkdir()
+    with pytest.raises(DependencyError) as caught:
+        gather_wheels(machine, tmp_path / "found", some, print)
+    message, command = str(caught.value).splitlines()
+    assert f"missing: numpy=={pinned_versions(machine)['numpy']} (available there: none), pillow==" in message
+    assert "click" not in message
+    assert command.startswith("fetch them with: python -m pip download") and f"--dest {some} numpy==" in command
+
+
+def test_wheels_of_another_machine_do_not_count(wheels, tmp_path):
+    with pytest.raises(DependencyError, match="missing: ai-edge-litert.*numpy.*pillow"):
+        gather_wheels(machine_for("aarch64", "3.13", "litert"), tmp_path, wheels, print)
+
+
+def test_a_network_that_is_down_is_not_taken_for_missing_wheels(machine, no_network, tmp_path):
+    told = []
+    with pytest.raises(StorageError, match="pip reaches no package index"):
+        gather_wheels(machine, tmp_path, None, told.append)
+    assert "needs a network" in told[0]
+
+
+def test_32_bit_arm_is_told_how_to_come_by_pillow(no_network, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DependencyError, match="make armhf-wheels"):
+        gather_wheels(machine_for("armv7l", "3.11", None), tmp_path, empty, print)

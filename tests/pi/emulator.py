@@ -1,0 +1,129 @@
+"""A Raspberry Pi without one: Debian for ARM under QEMU, entered without root rights and without a network.
+
+QEMU is of Debian trixie (10): the 7.2 of bookworm crashes LiteRT and ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.pi.debian import Debian, NotToBeHad
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fracture-edge" / "pi"
+_BASE = ["python3", "coreutils", "dash", "util-linux", "sed", "grep", "findutils", "base-files", "libstdc++6"]
+_ELF = r"\x7f\x45\x4c\x46{}\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00{}\x00"
+_MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+# LiteRT asks /sys for the processors: without it it falls back on kernels that answer differently.
+_ENTER = r"""
+set -eu
+mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+printf '%s' ":arm:M::$MAGIC:$MASK:$QEMU:F" >/proc/sys/fs/binfmt_misc/register
+mount --rbind /sys "$ROOT/sys"
+mount -t proc proc "$ROOT/proc"
+mount --rbind /dev "$ROOT/dev"
+mount -t tmpfs tmpfs "$ROOT/tmp"
+while [ "$1" != -- ]; do
+    mkdir -p "$ROOT$2"
+    mount --bind "$1" "$ROOT$2"
+    shift 2
+done
+shift
+unset PYTHONPATH PYTHONHOME
+HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 exec chroot "$ROOT" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What differs between 64-bit and 32-bit ARM."""
+
+    target: str  # of edge-export --target
+    debian: str  # Debian's name
+    qemu: str  # program
+    magic: str  # how a program for it begins, as binfmt_misc has it
+    processors: tuple[str, ...]  # to emulate
+    packages: tuple[str, ...] = ()  # beyond the base
+
+
+AARCH64 = Architecture(
+    "aarch64",
+    "arm64",
+    "qemu-aarch64",
+    _ELF.format(r"\x02", r"\xb7"),
+    ("cortex-a53", "cortex-a72", "cortex-a76"),
+)
+# qemu-arm knows no Cortex-A53: the A7 and the A15 are the 32-bit processors next to those of the Raspberry Pi 2 and 4.
+ARMV7L = Architecture(
+    "armv7l",
+    "armhf",
+    "qemu-arm",
+    _ELF.format(r"\x01", r"\x28"),
+    ("cortex-a7", "cortex-a15"),
+    ("python3-numpy", "gcc", "libc6-dev", "python3-dev", "libjpeg62-turbo-dev", "zlib1g-dev"),
+)
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A machine to run commands on."""
+
+    architecture: Architecture
+    root: Path  # its file system
+    qemu: Path  # the program
+    binds: Mapping[Path, str] = field(default_factory=dict)  # folder here -> path there
+
+    def run(self, processor: str, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+        """Runs a command there, as root, with no network."""
+        binds = [part for here, there in self.binds.items() for part in (str(here.resolve()), there)]
+        unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+        facts = {"ROOT": str(self.root), "QEMU": str(self.qemu), "MAGIC": self.architecture.magic, "MASK": _MASK}
+        return subprocess.run(
+            [*unshare, "sh", "-c", _ENTER, "enter", *binds, "--", *command],
+            env=os.environ | facts | {"QEMU_CPU": processor},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+
+def open_emulator(architecture: Architecture, binds: Mapping[Path, str], cache: Path = CACHE) -> Emulator:
+    """The emulator of an architecture; built at the first time, kept after that.
+
+    Raises:
+        NotToBeHad: with the reason.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    qemu = cache / "qemu"
+    if not qemu.exists():
+        Debian(cache / "apt-qemu", "amd64", "trixie").unpack_alone("qemu-user", qemu)
+    root = cache / f"root-{architecture.debian}"
+    if not root.exists():
+        packages = [*_BASE, *architecture.packages]
+        Debian(cache / f"apt-{architecture.debian}", architecture.debian, "bookworm").unpack(packages, root)
+        _settle(root)
+    emulator = Emulator(architecture, root, qemu / "usr" / "bin" / architecture.qemu, binds)
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Emulator(architecture, root, emulator.qemu, {Path(folder): "/probe"})
+        done = probe.run(architecture.processors[0], "/usr/bin/python3", "-c", "print('here')")
+    if done.stdout != "here\n":
+        reason = f"{done.stdout}{done.stderr}".strip()
+        raise NotToBeHad(f"no program for {architecture.target} runs here (Linux 6.7 or later is needed): {reason}")
+    return emulator
+
+
+def _settle(root: Path) -> None:
+    """What the packages' own scripts would have done."""
+    for name in ("proc", "sys", "dev", "tmp", "root"):
+        (root / name).mkdir(exist_ok=True)
+    libraries = root / "usr" / "lib" / "arm-linux-gnueabihf"
+    for name in ("blas", "lapack"):
+        if (libraries / name).is_dir():
+            (libraries / f"lib{name}.so.3").symlink_to(f"{name}/lib{name}.so.3")
+    # With the shared library out of the way Pillow takes the static one, and its wheel needs no library on the device.
+    (libraries / "libjpeg.so").unlink(missing_ok=True)
