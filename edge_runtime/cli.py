@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,9 +80,19 @@ def main(
         return _bench(images, bench, model, engine, threads, as_json)
     if not images:
         raise click.UsageError("give at least one image or folder, or - for standard input")
-    from edge_runtime.predictor import Predictor
+    return _judge_all(_predictor(model, engine, threads), images, as_json)
 
-    return _judge_all(Predictor(model, engine, threads), images, as_json)
+
+def _predictor(model: Path | None, engine: str, threads: int | None) -> Predictor:
+    # Imports make objects by the hundred thousand and no garbage; searching them for some delays the first answer.
+    gc.disable()
+    try:
+        from edge_runtime.predictor import Predictor
+
+        return Predictor(model, engine, threads)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], as_json: bool) -> int:
@@ -167,9 +178,8 @@ def _bench(
     images: tuple[str, ...], repetitions: int, model: Path | None, engine: str, threads: int | None, as_json: bool
 ) -> int:
     from edge_runtime.bench import bench_images, run_bench
-    from edge_runtime.predictor import Predictor
 
-    predictor = Predictor(model, engine, threads)
+    predictor = _predictor(model, engine, threads)
     found = bench_images(model, [Path(image) for image in images])
     if not found:
         raise DataError(f"no image files found in {', '.join(images)}")

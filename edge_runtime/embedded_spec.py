@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,11 +30,12 @@ _NO_SPEC = "carries no readable spec; was it written by edge-export, and copied 
 _LENGTH_DIGITS = 16
 _LARGEST_TAIL_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same model and spec give the same bytes
-# What zipfile, zlib and json raise on altered bytes; a ZIP that claims encryption or rare compression: RuntimeError.
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(LookupError, ValueError, TypeError, OverflowError, RuntimeError),
-)
+# What struct and json raise on altered bytes; RecursionError is a RuntimeError.
+_DAMAGE = (struct.error, LookupError, ValueError, TypeError, OverflowError, RuntimeError)
+# End of central directory, and an entry of it: APPNOTE 4.3.16 and 4.3.12.
+_ZIP_END, _ZIP_ENTRY = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L")
+_ZIP_ENTRY_FIELDS = (0, 4, 7, 8, 10, 11, 16)  # magic, method, checksum, stored size, length of name and extra, offset
+_ZIP_ENTRY_MAGIC, _ZIP_LOCAL_BYTES = b"PK\x01\x02", 30
 _METADATA_PROPS_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited (onnx.proto)
 _KEY_TAG, _VALUE_TAG = (1 << 3) | 2, (2 << 3) | 2  # StringStringEntryProto
 
@@ -60,6 +60,8 @@ def embed(model: bytes, spec: ModelSpec, suffix: str) -> bytes:
     record = {"spec": spec.to_dict(), "model_sha256": hashlib.sha256(model).hexdigest(), "model_bytes": len(model)}
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
     if suffix == ".tflite":
+        import zipfile  # in exporting alone
+
         buffer = io.BytesIO(model)
         with zipfile.ZipFile(buffer, "a") as archive:
             archive.writestr(zipfile.ZipInfo(MEMBER, _ZIP_DATE), text)
@@ -81,7 +83,7 @@ def read_embedded_spec(path: Path, verify: bool = True) -> EmbeddedSpec:
         with path.open("rb") as stream:
             embedded = _from_json(_zip_member(stream) if path.suffix == ".tflite" else _metadata_value(stream))
     except OSError as error:
-        # zipfile seeks to where altered bytes send it; any other refusal is the operating system's.
+        # Altered bytes may send a seek anywhere; any other refusal is the operating system's.
         if error.errno != errno.EINVAL:
             raise
         raise ModelError(f"{path}: {_NO_SPEC} ({error})") from error
@@ -111,8 +113,24 @@ def _from_json(text: bytes) -> EmbeddedSpec:
 
 
 def _zip_member(stream: BinaryIO) -> bytes:
-    with zipfile.ZipFile(stream) as archive:
-        return archive.read(MEMBER)
+    """The one stored member of the ZIP at the end of a file, its checksum compared (PKWARE APPNOTE, 4.3).
+
+    The `zipfile` module reads it as well, but its import delays the first answer.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(0, size - _LARGEST_TAIL_BYTES))
+    tail = stream.read()
+    *_, entries, directory_bytes, _, comment_bytes = _ZIP_END.unpack_from(tail, len(tail) - _ZIP_END.size)
+    directory = len(tail) - _ZIP_END.size - directory_bytes
+    entry = _ZIP_ENTRY.unpack_from(tail, max(0, directory))
+    magic, method, checksum, stored_bytes, name_bytes, extra_bytes, offset = (entry[at] for at in _ZIP_ENTRY_FIELDS)
+    start = offset - (size - len(tail)) + _ZIP_LOCAL_BYTES + name_bytes
+    text, name = tail[start : start + stored_bytes], tail[start - name_bytes : start]
+    if (entries, comment_bytes, magic, method, extra_bytes) != (1, 0, _ZIP_ENTRY_MAGIC, 0, 0) or start < name_bytes:
+        raise ValueError("no archive of one stored member at its end")
+    if name != MEMBER.encode() or len(text) != stored_bytes or zlib.crc32(text) != checksum:
+        raise ValueError("the archive at its end is damaged")
+    return text
 
 
 def _metadata_value(stream: BinaryIO) -> bytes:

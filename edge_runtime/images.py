@@ -7,6 +7,7 @@ file is not nearly black. A JPEG far larger than needed is decoded at 1/2, 1/4 o
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import struct
@@ -18,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from edge_runtime.errors import ImageError, StorageError
 
@@ -29,16 +30,38 @@ MAX_PIXELS = 100_000_000  # a larger image would not fit beside a network in the
 BIT_DEPTHS = (8, 10, 12, 14, 16)  # of detectors; what a 16-bit file may hold
 STANDARD_INPUT = "-"
 
-# No other decoder gets to see a file, whatever its name: the one for EPS, for instance, starts Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# First bytes of a file -> format and Pillow's plugin; names do not count. No other decoder gets to see a file: the
+# one for EPS, for instance, starts Ghostscript. And one is imported, not all: the others delay the first answer.
+_PLUGINS = {
+    b"\x89PNG": ("PNG", "PngImagePlugin"),
+    b"\xff\xd8": ("JPEG", "JpegImagePlugin"),
+    b"BM": ("BMP", "BmpImagePlugin"),
+    b"GIF8": ("GIF", "GifImagePlugin"),
+    b"II": ("TIFF", "TiffImagePlugin"),
+    b"MM": ("TIFF", "TiffImagePlugin"),
+    b"RIFF": ("WEBP", "WebPImagePlugin"),
+    b"P": ("PPM", "PpmImagePlugin"),
+}
 # Pillow's decoders raise all of these on damaged files.
 _DECODER_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, SyntaxError, ValueError, LookupError, EOFError, TypeError, OverflowError, MemoryError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 
+_PREFIX_BYTES = 16  # what Pillow shows a plugin before it may open a file
 _DICOM_MAGIC_OFFSET = 128
 _DICOM_MAGIC = b"DICM"
+_EXIF_ORIENTATION = 0x0112
+# Value -> what undoes it (EXIF 2.3, 4.6.4 A).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -100,9 +123,7 @@ def _decode(stream: BinaryIO, name: str, least_side: int | None) -> NDArray[np.u
             if least_side is not None:
                 image.draft("L", (least_side, least_side))
             image.load()
-            # In place, and no conversion of what is grey already: each copy of a large image counts on a small machine.
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_grey(image, name)
+            return _to_grey(_upright(image), name)
     except _DECODER_ERRORS as error:
         # `truncated` is worth telling apart: such a file can often be fetched again whole.
         code = "truncated" if "truncated" in str(error).lower() else "unreadable"
@@ -116,16 +137,35 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: the file is empty", "empty")
     if head[_DICOM_MAGIC_OFFSET:] == _DICOM_MAGIC:
         raise ImageError(f"{name}: a DICOM file; export it as PNG first", "unsupported")
-    too_large = f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels; scale it down first"
-    try:
-        image = Image.open(stream, formats=_FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image of a known format", "unsupported") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(too_large, "too_large") from error
+    image = _opened(stream, head)
+    if image is None:
+        raise ImageError(f"{name}: not an image of a known format", "unsupported")
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(too_large, "too_large")
+        raise ImageError(f"{name}: more than {MAX_PIXELS // 1_000_000} megapixels; scale it down first", "too_large")
     return image
+
+
+def _opened(stream: BinaryIO, head: bytes) -> Image.Image | None:
+    """The image, no pixel of it decoded; None where no decoder takes it."""
+    found = next((entry for magic, entry in _PLUGINS.items() if head.startswith(magic)), None)
+    if found is None:
+        return None
+    form, plugin = found
+    importlib.import_module(f"PIL.{plugin}")
+    # As Image.open does, which would import the common plugins first.
+    factory, accepts = Image.OPEN[form]
+    if accepts is not None and accepts(head[:_PREFIX_BYTES]) is not True:
+        return None
+    try:
+        return factory(stream, "")
+    except (SyntaxError, IndexError, TypeError, struct.error):
+        return None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says; itself where that says nothing, since each copy of a large one counts."""
+    turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_grey(image: Image.Image, name: str) -> NDArray[np.uint8]:

@@ -363,8 +363,8 @@ def test_an_image_that_kills_the_process_is_given_up_at_last(watch, golden_image
     [
         (["--watch", "{inbox}"], 2, "belong together"),
         (["--out", "results.jsonl", "x.png"], 2, "belong together"),
-        (["--watch", "{inbox}", "--out", "{out}", "x.png"], 2, "neither images nor"),
-        (["--watch", "{inbox}", "--out", "{out}", "--self-test"], 2, "neither images nor"),
+        (["--watch", "{inbox}", "--out", "{out}", "x.png"], 2, "takes no images"),
+        (["--watch", "{inbox}", "--out", "{out}", "--self-test"], 2, "one at a time"),
         (["--watch", "{inbox}/absent", "--out", "{out}"], 2, "does not exist"),
         (["--watch", "{inbox}", "--out", "{inbox}"], 2, "is a directory"),
         (["--watch", "{inbox}", "--out", "{inbox}/results.png"], 2, "would be judged itself"),
