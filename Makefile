@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint bench lock clean
+.PHONY: setup setup-tflite demo test test-slow parity lint bench pi armhf-wheels lock clean
 
 setup: $(READY)
 
@@ -55,8 +55,26 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Packages of a bundle, installed and run on emulated processors of the Raspberry Pi: make pi BUNDLE="one another".
+BUNDLE ?= $(DEMO)/mobilenetv2-bundle
+pi: setup
+	@test "$(BUNDLE)" != "$(DEMO)/mobilenetv2-bundle" || test -d $(BUNDLE) || $(MAKE) --no-print-directory demo
+	$(BIN)/python -m tests.pi.proof $(BUNDLE)
+
+# For packages with --target armv7l: Pillow has no wheel for 32-bit ARM and is compiled under emulation.
+armhf-wheels: setup
+	@$(BIN)/python -m tests.pi.armhf_wheels
+
 bench: setup
 	$(BIN)/python -m benchmarks.training
+
+# A watched folder that fills with 10,000 images; and damaged image files for a minute (FUZZ="--seconds 600 --seed 1").
+SOAK ?= --model tests/edge_runtime/golden/tiny_bundle
+soak: setup
+	$(BIN)/python -m benchmarks.soak $(SOAK)
+
+fuzz: setup
+	$(BIN)/python tests/edge_runtime/fuzz_images.py $(FUZZ)
 
 # Needs uv (pip install uv). Versions of everything, with hashes, for Python 3.11 to 3.13.
 lock:
