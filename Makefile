@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint bench pi armhf-wheels lock clean
+.PHONY: setup setup-tflite demo test test-slow parity lint bench soak fuzz pi armhf-wheels lock clean
 
 setup: $(READY)
 
