@@ -2,7 +2,8 @@
 
     python -m benchmarks.runtime --model BUNDLE [--repetitions 15] [--folder 400] [--out FIGURES.json]
 
-Whole processes, started in turn so that all meet the same load; medians. The bundle needs `model_int8.tflite`.
+Whole processes, started in turn so that all meet the same load; medians, and beside them the ratios of processor time,
+which other programs disturb less. The bundle needs `model_int8.tflite`.
 
 - first answer: from the start of the process to its first line; at most 1.15 times the barest script's
 - folder: images a second over as many files of 373 x 454 pixels, from start to end; at least 0.9 times the barest
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 
@@ -51,24 +53,34 @@ def radiograph(seed: int, size: tuple[int, int]) -> Image.Image:
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def seconds(command: list[str | Path]) -> tuple[float, float]:
-    """From the start of a process to its first line, and to its end."""
+@dataclass(frozen=True)
+class Run:
+    """Seconds of one process, or medians of several."""
+
+    first: float  # from its start to its first line
+    end: float  # from its start to its end
+    processor: float  # that it kept a processor busy; what else runs on the machine hardly changes it
+
+
+def run(command: list[str | Path]) -> Run:
     start = time.perf_counter()
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
-    with subprocess.Popen(command, **options) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
         process.stdout.readline()
         first = time.perf_counter() - start
         process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}: exit {process.returncode}")
-    return first, time.perf_counter() - start
+    return Run(first, time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
 
 
-def interleaved(commands: list[list[str | Path]], repetitions: int) -> list[tuple[float, float]]:
-    """Median seconds of each command to its first line and to its end, run in turn, after a run that fills caches."""
-    rounds = [[seconds(command) for command in commands] for _ in range(repetitions + 1)][1:]
+def interleaved(commands: list[list[str | Path]], repetitions: int) -> list[Run]:
+    """Medians of each command, run in turn, after a round that fills caches."""
+    rounds = [[run(command) for command in commands] for _ in range(repetitions + 1)][1:]
     return [
-        (median(first for first, _ in times), median(end for _, end in times)) for times in zip(*rounds, strict=True)
+        Run(*(median(getattr(one, field.name) for one in runs) for field in fields(Run)))
+        for runs in zip(*rounds, strict=True)
     ]
 
 
@@ -88,23 +100,23 @@ def measure(bundle: Path, folder: Path, repetitions: int, images: int) -> dict[s
     radiograph(1, LARGE).save(large_png)
     radiograph(1, SMALL).save(small_png)
 
-    (bare_s, _), (edge_s, _), (large_s, _), (large_png_s, _) = interleaved(
+    bare_one, edge_one, large_one, large_png_one = interleaved(
         [[*bare, many[0]], [*edge_infer, many[0]], [*edge_infer, large_jpeg], [*edge_infer, large_png]], repetitions
     )
-    (_, bare_folder_s), (_, edge_folder_s) = interleaved(
-        [[*bare, *many], [*edge_infer, *many]], max(3, repetitions // 3)
-    )
+    bare_all, edge_all = interleaved([[*bare, *many], [*edge_infer, *many]], max(3, repetitions // 3))
     of = {path.name: bench(edge_infer, 30, path) for path in (many[1], small_png, large_jpeg, large_png)}
     total = {name: result["milliseconds"]["total"]["median"] for name, result in of.items()}
     return {
-        "first answer, s": edge_s,
-        "first answer, s, barest script": bare_s,
-        "first answer, times the barest script": edge_s / bare_s,
-        "folder, images a second": images / edge_folder_s,
-        "folder, images a second, barest script": images / bare_folder_s,
-        "folder, rate times the barest script's": bare_folder_s / edge_folder_s,
-        "one large JPEG, times one small one": large_s / edge_s,
-        "one large PNG, times one small JPEG": large_png_s / edge_s,
+        "first answer, s": edge_one.first,
+        "first answer, s, barest script": bare_one.first,
+        "first answer, times the barest script": edge_one.first / bare_one.first,
+        "the same in processor time": edge_one.processor / bare_one.processor,
+        "folder, images a second": images / edge_all.end,
+        "folder, images a second, barest script": images / bare_all.end,
+        "folder, rate times the barest script's": bare_all.end / edge_all.end,
+        "the same rate in processor time": bare_all.processor / edge_all.processor,
+        "one large JPEG, times one small one": large_one.first / edge_one.first,
+        "one large PNG, times one small JPEG": large_png_one.first / edge_one.first,
         "small JPEG, ms": total["0001.jpg"],
         "large JPEG, ms": total["large.jpeg"],
         "small PNG, ms": total["small.png"],
