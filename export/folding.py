@@ -134,7 +134,7 @@ def _convolution(
         bias = bias + offset * kernel.sum(axis=(0, 1, 2))
         kernel = kernel * factor
         if settings["padding"] == "same":
-            images = ConstantPadding(_same_border(layer), -offset / factor, name=f"{layer.name}_border")(images)
+            images = ConstantPadding(same_border(layer), -offset / factor, name=f"{layer.name}_border")(images)
             settings["padding"] = "valid"
     if normalisation is not None:
         gain, shift = _gain_and_shift(normalisation)
@@ -166,7 +166,7 @@ def _gain_and_shift(layer: layers.BatchNormalization) -> tuple[NDArray[np.float6
     return gain, beta - mean * gain
 
 
-def _same_border(layer: layers.Conv2D) -> tuple[tuple[int, int], tuple[int, int]]:
+def same_border(layer: layers.Conv2D) -> tuple[tuple[int, int], tuple[int, int]]:
     """The border that padding `same` adds, by TensorFlow's rule: the odd pixel at the bottom and on the right."""
     borders = []
     for side, kernel, stride, dilation in zip(

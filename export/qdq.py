@@ -5,7 +5,9 @@ The probability itself stays float: the last product is taken in integers and sc
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +48,8 @@ class QdqScheme:
 class _Reader(CalibrationDataReader):
     """Calibration inputs as ONNX Runtime's calibrator asks for them."""
 
-    def __init__(self, inputs: Inputs) -> None:
-        self._remaining = inputs()
+    def __init__(self, inputs: Inputs, count: int | None = None) -> None:
+        self._remaining = itertools.islice(inputs(), count)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next input by name, None at the end."""
@@ -55,21 +57,37 @@ class _Reader(CalibrationDataReader):
         return None if image is None else {INPUT: image}
 
 
-def to_int8_onnx(float_onnx: bytes, inputs: Inputs, scheme: QdqScheme) -> bytes:
+def to_int8_onnx(
+    float_onnx: bytes, inputs: Inputs, scheme: QdqScheme, ranges: Mapping[str, tuple[float, float]] | None = None
+) -> bytes:
     """An `.onnx` file with int8 input `grey` and float32 output `probability`, integers between.
 
     Args:
         float_onnx: with batch normalisation folded and shapes inferred.
-        inputs: calibration inputs; ranges are the smallest and largest value that they cause.
+        inputs: calibration inputs; the smallest and largest value that they cause is the range of every other tensor.
         scheme: layout of the integers.
+        ranges: (smallest, largest) of tensors whose range is known, by name.
     """
+    ranges = ranges or {}
+    # Measuring is slow, and for nothing where every range is known: one image satisfies the quantiser.
+    quantized = _quantise(float_onnx, _Reader(inputs, 1), scheme, ranges) if ranges else None
+    if quantized is None or not _quantised_tensors(quantized) <= set(ranges):
+        quantized = _quantise(float_onnx, _Reader(inputs), scheme, ranges)
+    _take_int8(quantized)
+    content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
+    return content
+
+
+def _quantise(
+    float_onnx: bytes, reader: CalibrationDataReader, scheme: QdqScheme, ranges: Mapping[str, tuple[float, float]]
+) -> onnx.ModelProto:
     model = onnx.load_from_string(float_onnx)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "int8.onnx")
         quantize_static(
             model,
             target,
-            _Reader(inputs),
+            reader,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=scheme.weight_bits == 7,
@@ -77,12 +95,25 @@ def to_int8_onnx(float_onnx: bytes, inputs: Inputs, scheme: QdqScheme) -> bytes:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[node.name for node in model.graph.node if OUTPUT in node.output],
             # Dense layers hand on their 32-bit sums as real values: the last of them is the logit.
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+            extra_options={
+                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+                "TensorQuantOverrides": _overrides(ranges),
+            },
         )
-        quantized = onnx.load(target)
-    _take_int8(quantized)
-    content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
-    return content
+        return onnx.load(target)
+
+
+def _quantised_tensors(model: onnx.ModelProto) -> set[str]:
+    """Names of the real tensors that the graph quantises."""
+    return {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+
+
+def _overrides(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, NDArray[np.float32]]]]:
+    """Ranges as ONNX Runtime's quantiser takes them. Zero lies in each, as in those it measures itself."""
+    return {
+        name: [{"rmin": np.float32(min(lowest, 0.0)), "rmax": np.float32(max(highest, 0.0))}]
+        for name, (lowest, highest) in ranges.items()
+    }
 
 
 def int8_onnx_tensors() -> tuple[Tensor, ...]:

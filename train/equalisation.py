@@ -20,14 +20,14 @@ from train.integer_grid import MOVING, is_rounded
 LARGEST_GAIN = 16.0  # of a channel: one that hardly speaks is not blown up to noise
 
 _BATCH = 16  # images
-_INPUT_AXIS = -2  # of the kernel of a convolution, depthwise or not
+_WRITERS = (layers.BatchNormalization, layers.Conv2D, layers.DepthwiseConv2D)
 
 
 @dataclass
 class _Tied:
     """Tensors whose channels must keep one scale, because additions join them."""
 
-    written_by: list[layers.BatchNormalization] = field(default_factory=list)
+    written_by: list[layers.Layer] = field(default_factory=list)  # normalisation, or convolution with a bias
     read_by: list[layers.Layer] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of the layers whose outputs are in it
     limit: float | None = None  # where a ReLU ends; None without one
@@ -38,20 +38,30 @@ def equalise(model: keras.Model, images: NDArray[np.float32]) -> None:
     """Scales the channels of a network in place, so that each fills the range of its tensor.
 
     Args:
-        model: flat; its convolutions are followed by batch normalisation in inference mode.
-        images: (n, S, S, 3), from which the range of each channel is measured.
+        model: flat; its convolutions are followed by batch normalisation in inference mode, or have a bias instead.
+        images: (n, S, S, channels), 0 to 1, from which the range of each channel is measured.
     """
     groups = [group for group in _tied_tensors(model) if group.movable]
     reach = _reach(model, [name for group in groups for name in group.names], images)
     for group in groups:
         reached = np.max([reach[name] for name in group.names], axis=0)
         gain = np.minimum((group.limit or reached.max()) / np.maximum(reached, 1e-6), LARGEST_GAIN)
-        for normalisation in group.written_by:
-            gamma, beta, *statistics = normalisation.get_weights()
-            normalisation.set_weights([gamma * gain, beta * gain, *statistics])
+        for layer in group.written_by:
+            _scale_output(layer, gain)
         for layer in group.read_by:
             kernel, *bias = layer.get_weights()
             layer.set_weights([kernel / np.expand_dims(gain, -1), *bias])
+
+
+def _scale_output(layer: layers.Layer, gain: NDArray[np.float64]) -> None:
+    """Multiplies what a layer writes, channel by channel."""
+    if isinstance(layer, layers.BatchNormalization):
+        gamma, beta, *statistics = layer.get_weights()
+        layer.set_weights([gamma * gain, beta * gain, *statistics])
+        return
+    kernel, bias = layer.get_weights()
+    by_output = gain.reshape(kernel.shape[-2:]) if isinstance(layer, layers.DepthwiseConv2D) else gain
+    layer.set_weights([kernel * by_output, bias * gain])
 
 
 def _tied_tensors(model: keras.Model) -> list[_Tied]:
@@ -84,7 +94,7 @@ def _new_group(layer: layers.Layer) -> _Tied:
     if isinstance(layer, layers.ReLU):
         (below,) = _layers_below(layer)
         writer, limit = below, layer.max_value
-    can = isinstance(writer, layers.BatchNormalization) and (writer is layer or limit is not None)
+    can = isinstance(writer, _WRITERS) and (writer is layer or limit is not None)
     return _Tied([writer] if can else [], [], [layer.name], None if limit is None else float(limit), can)
 
 

@@ -54,7 +54,12 @@ class Recipe(Protocol):
 
 
 # name -> (module, class); imported when opened, because converters are slow to import.
-_RECIPES = {"minmax": ("export.recipes.minmax", "MinMax")}
+_RECIPES = {
+    "minmax": ("export.recipes.minmax", "MinMax"),
+    "mse": ("export.recipes.mse", "LeastSquares"),
+    "equalised": ("export.recipes.equalised", "Equalised"),
+    "rounded": ("export.recipes.rounded", "Rounded"),
+}
 NAMES = tuple(_RECIPES)  # from cheapest to dearest
 AUTO = "auto"  # in place of a name: the cheapest that does, see export/auto.py
 

@@ -6,26 +6,27 @@ from collections.abc import Mapping
 
 import keras
 
-from export.qdq import QdqScheme, to_int8_onnx
+from export.int8_files import RangeRule, foldable, quantise_network
+from export.qdq import QdqScheme
 from export.ranges import measure_ranges
 from export.recipes import Material
-from export.to_tflite import to_int8_tflite
 
 
 class MinMax:
-    """The full range of every tensor, in both formats."""
+    """The full range of every tensor, the same in both formats.
+
+    Networks of edge-train need no more: their weights lie on the int8 grid already, and they were trained with the
+    rounding that this recipe does on the same calibration images.
+    """
 
     name = "minmax"
+    rule: RangeRule = staticmethod(measure_ranges)
 
     def __init__(self, scheme: QdqScheme | None = None) -> None:
-        self._scheme = scheme or QdqScheme()
+        self._scheme = scheme
 
     def quantize(self, model: keras.Model, float_files: Mapping[str, bytes], material: Material) -> dict[str, bytes]:
         """See `Recipe.quantize`."""
-        quantized, calibration = {}, material.calibration
-        if ".tflite" in float_files:
-            ranges = measure_ranges(float_files[".tflite"], calibration.inputs)
-            quantized[".tflite"] = to_int8_tflite(float_files[".tflite"], ranges)
-        if ".onnx" in float_files:
-            quantized[".onnx"] = to_int8_onnx(float_files[".onnx"], calibration.inputs, self._scheme)
-        return quantized
+        # Unfolded, the scaling of the input is rounded on its own, half a step off everywhere.
+        network = foldable(model) or model
+        return quantise_network(network, tuple(float_files), material.calibration, self.rule, self._scheme)

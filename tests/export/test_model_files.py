@@ -29,7 +29,7 @@ INT8_OPERATORS = {
     "MUL",
     "RESHAPE",
 }
-INT8_OPERATORS |= {"PAD"}
+INT8_OPERATORS |= {"PAD", "PADV2"}
 XNNPACK = "DELEGATE"  # the engine's own accelerator, listed behind the operators of the file
 
 

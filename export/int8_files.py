@@ -1,0 +1,72 @@
+"""Both int8 files of a network, with the same ranges in both formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import keras
+
+from edge_runtime.errors import ModelError
+from export.calibration import CalibrationSet
+from export.folding import folded
+from export.qdq import QdqScheme, to_int8_onnx
+from export.ranges import Inputs, Ranges
+from export.to_onnx import to_float_onnx
+from export.to_tflite import to_float_tflite, to_int8_tflite
+from export.twins import pair_tensors
+
+RangeRule = Callable[[bytes, Inputs], Ranges]  # (float .tflite file, calibration inputs) -> ranges of its tensors
+
+
+def foldable(model: keras.Model) -> keras.Model | None:
+    """The folded network; None where it cannot be had (see export.folding)."""
+    try:
+        return folded(model)
+    except ModelError:
+        return None
+
+
+def quantise_network(
+    network: keras.Model,
+    formats: Iterable[str],
+    calibration: CalibrationSet,
+    rule: RangeRule,
+    scheme: QdqScheme | None = None,
+) -> dict[str, bytes]:
+    """The int8 file of each format, by suffix.
+
+    Args:
+        network: takes `grey`, (N, S, S, 1), 0 to 1; each kernel is rounded to the nearest integers, channel by channel.
+        formats: `.tflite`, `.onnx`.
+        calibration: images that the rule measures ranges on.
+        rule: of export.ranges.
+        scheme: of the integers in `.onnx`.
+
+    Raises:
+        ModelError: an operator has no int8 form.
+    """
+    float_tflite = to_float_tflite(network)
+    float_onnx = to_float_onnx(network) if ".onnx" in formats else None
+    return quantise_files({".tflite": float_tflite, ".onnx": float_onnx}, formats, calibration, rule, scheme)
+
+
+def quantise_files(
+    float_files: Mapping[str, bytes | None],
+    formats: Iterable[str],
+    calibration: CalibrationSet,
+    rule: RangeRule,
+    scheme: QdqScheme | None = None,
+) -> dict[str, bytes]:
+    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file."""
+    float_tflite, float_onnx = float_files[".tflite"], float_files.get(".onnx")
+    if float_tflite is None:
+        raise ModelError("ranges are measured on the float .tflite file, and there is none")
+    ranges = rule(float_tflite, calibration.inputs)
+    quantized = {}
+    if ".tflite" in formats:
+        quantized[".tflite"] = to_int8_tflite(float_tflite, ranges)
+    if ".onnx" in formats and float_onnx is not None:
+        pairs = pair_tensors(float_onnx, float_tflite, next(calibration.inputs()))
+        shared = {name: ranges[index] for name, index in pairs.items()}
+        quantized[".onnx"] = to_int8_onnx(float_onnx, calibration.inputs, scheme or QdqScheme(), shared)
+    return quantized

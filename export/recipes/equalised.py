@@ -1,0 +1,39 @@
+"""Equalised channels, least-squares ranges and corrected biases, with weights rounded to the nearest integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from edge_runtime.errors import ModelError
+from edge_runtime.quantization import grey_to_float
+from export.folding import folded
+from export.int8_files import quantise_network
+from export.ranges import least_squares_ranges
+from export.recipes import Material
+from export.reconstruction import Rounding, nearest, reconstruct
+from train.equalisation import equalise
+
+IMAGES = 64  # calibration images that layers are reconstructed on; all in memory at once
+
+
+class Equalised:
+    """Every channel fills its tensor's range, and each layer's bias takes up the mean error (arXiv:1906.04721)."""
+
+    name = "equalised"
+    rounding: Rounding = staticmethod(nearest)
+
+    def quantize(self, model: keras.Model, float_files: Mapping[str, bytes], material: Material) -> dict[str, bytes]:
+        """See `Recipe.quantize`."""
+        network = folded(model)
+        if not network.layers[-1].get_weights():
+            raise ModelError(f"{model.name}: its last layer is not the dense one that gives the probability")
+        calibration = material.calibration
+        chosen = np.linspace(0, len(calibration) - 1, min(IMAGES, len(calibration))).astype(int)
+        material.tell(f"{self.name}: equalising channels")
+        equalise(network, grey_to_float(calibration.images_u8)[..., np.newaxis])
+        material.tell(f"{self.name}: rounding weights layer by layer on {len(chosen)} images")
+        reconstruct(network, grey_to_float(calibration.images_u8[chosen])[..., np.newaxis], self.rounding)
+        return quantise_network(network, tuple(float_files), calibration, least_squares_ranges)
