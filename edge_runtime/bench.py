@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.bundle import model_path
 from edge_runtime.errors import ModelError
 from edge_runtime.images import find_images
-from edge_runtime.predictor import Predictor, model_path
+from edge_runtime.predictor import Predictor
 from edge_runtime.process_facts import peak_memory_bytes, seconds_since_start, temperature_celsius, throttling
 from edge_runtime.self_test import GOLDEN
 

@@ -7,6 +7,7 @@ compared with its SHA-256 before anything is loaded.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from edge_runtime.spec import ModelSpec
 
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = 1
+MODEL_VARIABLE = "EDGE_MODEL"
 MODEL_SUFFIXES = (".tflite", ".onnx")
 # The first that a bundle has is taken.
 PRECISIONS = ("int8", "mixed", "float32")
@@ -39,6 +41,22 @@ class ModelFile:
 def shipped_bundle() -> Path | None:
     """The bundle inside the installed package, where there is one."""
     return _SHIPPED_BUNDLE if (_SHIPPED_BUNDLE / MANIFEST).is_file() else None
+
+
+def model_path(model: Path | str | None) -> Path:
+    """The model to use: the one given, else `$EDGE_MODEL`, else the bundle inside the installed package.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if model is not None:
+        return Path(model)
+    if os.environ.get(MODEL_VARIABLE):
+        return Path(os.environ[MODEL_VARIABLE])
+    shipped = shipped_bundle()
+    if shipped is None:
+        raise ModelError(f"no model: give --model BUNDLE or FILE, or set {MODEL_VARIABLE}; this package ships none")
+    return shipped
 
 
 def open_model(source: Path, engine: str = AUTO) -> ModelFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,19 +79,9 @@ def main(
         return _bench(images, bench, model, engine, threads, as_json)
     if not images:
         raise click.UsageError("give at least one image or folder, or - for standard input")
-    return _judge_all(_predictor(model, engine, threads), images, as_json)
+    from edge_runtime.loading import load_predictor
 
-
-def _predictor(model: Path | None, engine: str, threads: int | None) -> Predictor:
-    # Imports make objects by the hundred thousand and no garbage; searching them for some delays the first answer.
-    gc.disable()
-    try:
-        from edge_runtime.predictor import Predictor
-
-        return Predictor(model, engine, threads)
-    finally:
-        gc.freeze()
-        gc.enable()
+    return _judge_all(load_predictor(model, engine, threads), images, as_json)
 
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], as_json: bool) -> int:
@@ -144,7 +133,7 @@ def _write(line: bytes) -> None:
 
 
 def _self_test(model: Path | None, engine: str, threads: int | None, as_json: bool) -> int:
-    from edge_runtime.predictor import model_path
+    from edge_runtime.bundle import model_path
     from edge_runtime.self_test import run_self_test
 
     bundle = model_path(model)
@@ -177,9 +166,11 @@ def _self_test_line(result: SelfTestResult) -> str:
 def _bench(
     images: tuple[str, ...], repetitions: int, model: Path | None, engine: str, threads: int | None, as_json: bool
 ) -> int:
-    from edge_runtime.bench import bench_images, run_bench
+    from edge_runtime.loading import load_predictor
 
-    predictor = _predictor(model, engine, threads)
+    predictor = load_predictor(model, engine, threads)
+    from edge_runtime.bench import bench_images, run_bench  # after it: with this comes numpy
+
     found = bench_images(model, [Path(image) for image in images])
     if not found:
         raise DataError(f"no image files found in {', '.join(images)}")

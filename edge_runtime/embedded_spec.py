@@ -27,6 +27,7 @@ DIGEST_KEY = "edge.json_sha256"  # metadata entry of an .onnx
 LENGTH_KEY = "edge.model_bytes"  # last metadata entry of an .onnx, so that the model's length ends the file
 
 _NO_SPEC = "carries no readable spec; was it written by edge-export, and copied whole?"
+_BLOCK_BYTES = 1 << 22  # large, since each costs a wait for Python's lock where another thread imports
 _LENGTH_DIGITS = 16
 _LARGEST_TAIL_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same model and spec give the same bytes
@@ -101,7 +102,7 @@ def sha256_of(path: Path, length: int | None = None) -> str:
     digest = hashlib.sha256()
     left = path.stat().st_size if length is None else length
     with path.open("rb") as stream:
-        while left > 0 and (block := stream.read(min(left, 1 << 20))):
+        while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
             digest.update(block)
             left -= len(block)
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bundle import open_model, shipped_bundle
+from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
-from edge_runtime.errors import ModelError
 from edge_runtime.images import STANDARD_INPUT, read_grey
 from edge_runtime.preprocess import preprocess
 
-MODEL_VARIABLE = "EDGE_MODEL"
 FRACTURED, NOT_FRACTURED = "fractured", "not fractured"
 
 
@@ -48,6 +45,7 @@ class Predictor:
 
     Args:
         model: bundle folder or model file; None takes `$EDGE_MODEL`, else the bundle inside the installed package.
+            Or what `open_model` returned, which has an engine.
         engine: `auto`, `litert`, `tflite-runtime` or `onnxruntime`.
         threads: how many the engine may use; None leaves it to the engine.
 
@@ -56,8 +54,10 @@ class Predictor:
         DependencyError: no engine for it is installed.
     """
 
-    def __init__(self, model: Path | str | None = None, engine: str = AUTO, threads: int | None = None) -> None:
-        self.model = open_model(model_path(model), engine)
+    def __init__(
+        self, model: Path | str | ModelFile | None = None, engine: str = AUTO, threads: int | None = None
+    ) -> None:
+        self.model = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
         self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads)
 
     def predict(self, source: Path | str | bytes) -> Prediction:
@@ -94,22 +94,6 @@ class Predictor:
     def probability(self, image_u8: NDArray[np.uint8]) -> float:
         """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed."""
         return float(self.engine.run(image_u8)["probability"])
-
-
-def model_path(model: Path | str | None) -> Path:
-    """The model to use: the one given, else `$EDGE_MODEL`, else the bundle inside the installed package.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if model is not None:
-        return Path(model)
-    if os.environ.get(MODEL_VARIABLE):
-        return Path(os.environ[MODEL_VARIABLE])
-    shipped = shipped_bundle()
-    if shipped is None:
-        raise ModelError(f"no model: give --model BUNDLE or FILE, or set {MODEL_VARIABLE}; this package ships none")
-    return shipped
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from edge_runtime.errors import DataError, ImageError, StorageError
 from edge_runtime.file_endings import has_its_end
 from edge_runtime.fingerprints import Fingerprints, fingerprint
 from edge_runtime.json_lines import encode_line, failure_record
+from edge_runtime.loading import load_predictor
 from edge_runtime.results_file import ResultsFile
 from edge_runtime.stop_signals import StopSignals, Terminated
 
@@ -60,12 +61,11 @@ def watch(settings: WatchSettings, tell: Tell) -> None:
     """
     with StopSignals() as stop:
         # numpy starts threads: inside the block, see StopSignals.
+        predictor = load_predictor(settings.model, settings.engine, settings.threads)
         from edge_runtime.images import is_visible_image
-        from edge_runtime.predictor import Predictor
 
         if is_visible_image(settings.results.name):
             raise DataError(f"{settings.results}: a name for an image: in the folder it would be judged itself")
-        predictor = Predictor(settings.model, settings.engine, settings.threads)
         with closing(ResultsFile(settings.results)) as results, closing(Attempts(settings.results)) as attempts:
             if results.repair:
                 tell(f"{settings.results}: {results.repair}")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime import Prediction, Predictor, predictor
+from edge_runtime import Prediction, Predictor, bundle, predictor
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ImageError, ModelError
 from edge_runtime.images import read_grey
@@ -125,5 +125,5 @@ def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
     monkeypatch.delenv("EDGE_MODEL", raising=False)
     with pytest.raises(ModelError, match="--model BUNDLE"):
         Predictor()
-    monkeypatch.setattr(predictor, "shipped_bundle", lambda: tiny_bundle)
+    monkeypatch.setattr(bundle, "shipped_bundle", lambda: tiny_bundle)
     assert Predictor().model.path.parent == tiny_bundle

@@ -81,8 +81,9 @@ def test_the_image_itself_is_not_altered(radiograph_u8):
 
 # Resizing and decoding as Pillow, Keras, TensorFlow and OpenCV offer them.
 SECOND_WAYS = {
-    "edge_runtime/preprocess.py": r"\.(resize|thumbnail|reduce)\(|ImageOps\.(fit|pad|contain|cover|scale)|\bResizing\(",
-    "edge_runtime/images.py": r"Image\.open\(|image_dataset_from|load_img|decode_(jpeg|png|image)|imread",
+    "edge_runtime/preprocess.py": r"(?<!functools)\.(resize|thumbnail|reduce)\(|\bResizing\("
+    r"|ImageOps\.(fit|pad|contain|cover|scale)",
+    "edge_runtime/images.py": r"Image\.open\(|Image\.OPEN\[|image_dataset_from|load_img|decode_(jpeg|png|image)|imread",
 }
 
 
