@@ -45,9 +45,13 @@ def train_network(config: TrainConfig, data: SplitData, folder: Path) -> tuple[k
     """
     if config.model == "cnn":
         model = build_cnn(config.image_size)
-        return model, _fit_whole(model, config, data, folder)
+        history = _fit_whole(with_kernels_on_grid(model), config, data, folder)
+        put_on_grid(model)
+        return model, history
     model = build_mobilenetv2(config.image_size, config.alpha, config.weights)
     if config.weights == "none":
+        # Through the rounding, so deep a network learns far slower from random values: AUC 0.81 in place of 0.93 on
+        # the embedded data set after 12 epochs. Its weights are left to the recipes of export.
         return model, _fit_whole(model, config, data, folder)
     return model, _fit_transfer(model, config, data, folder)
 
@@ -68,21 +72,18 @@ def _fit_whole(model: keras.Model, config: TrainConfig, data: SplitData, folder:
         images = augmented_images(data.images_u8, order.rows, config.batch_size, config.augmentation, seed)
         return with_targets(images, order, config.batch_size)
 
-    trained = with_kernels_on_grid(model)
     phase = Phase(
         "all",
-        trained,
+        model,
         config.epochs,
         config.learning_rate,
         examples.rows.size,
         config.batch_size,
         batches,
-        lambda: predict(trained, data, rows, config.batch_size),
+        lambda: predict(model, data, rows, config.batch_size),
         labels,
     )
-    history = fit(phase, folder / "all")
-    put_on_grid(model)
-    return history
+    return fit(phase, folder / "all")
 
 
 def _fit_transfer(model: keras.Model, config: TrainConfig, data: SplitData, folder: Path) -> list[EpochRecord]:
