@@ -35,7 +35,7 @@ demo: setup
 	$(BIN)/edge-train --demo --model cnn --out $(DEMO)/cnn
 	$(BIN)/edge-train --demo --model mobilenetv2 --out $(DEMO)/mobilenetv2
 	$(BIN)/edge-export $(DEMO)/cnn --int8 --out $(DEMO)/cnn-bundle
-	$(BIN)/edge-export $(DEMO)/mobilenetv2 --int8 --out $(DEMO)/mobilenetv2-bundle --force
+	$(BIN)/edge-export $(DEMO)/mobilenetv2 --int8 --out $(DEMO)/mobilenetv2-bundle
 	$(BIN)/edge-infer --model $(DEMO)/cnn-bundle $(DEMO)/cnn/data/test/*/phantom_20000[0-9].png
 	$(BIN)/edge-infer --model $(DEMO)/mobilenetv2-bundle --engine onnxruntime --json $(DEMO)/cnn/data/test/fractured/phantom_200001.png
 	@$(BIN)/python -m benchmarks.demo_summary $(DEMO)
