@@ -33,6 +33,7 @@ class Prediction:
     model: str  # name of the network and file
     model_sha256: str  # of the model file without its embedded spec
     engine: str  # name and version
+    engine_settings: dict[str, str | int]  # what was set for this session, such as ONNX Runtime's precision on x86
     milliseconds: dict[str, float]  # `decode`, `preprocess`, `inference`
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +89,7 @@ class Predictor:
             model=f"{spec.name}/{self.model.path.name}",
             model_sha256=self.model.sha256,
             engine=f"{self.engine.name} {self.engine.version}",
+            engine_settings=dict(self.engine.settings),
             milliseconds=milliseconds,
         )
 

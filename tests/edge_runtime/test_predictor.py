@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +128,10 @@ def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
         Predictor()
     monkeypatch.setattr(bundle, "shipped_bundle", lambda: tiny_bundle)
     assert Predictor().model.path.parent == tiny_bundle
+
+
+def test_a_prediction_tells_what_was_set_in_the_engine(tiny_bundle, golden_images):
+    settings = Predictor(tiny_bundle, "onnxruntime", threads=1).predict(golden_images[0]).to_dict()["engine_settings"]
+    assert settings["threads"] == 1
+    # On x86 products saturate without it where VNNI is absent; ARM needs nothing.
+    assert settings.get("session.x64quantprecision") == ("1" if platform.machine() in ("x86_64", "AMD64") else None)
