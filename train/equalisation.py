@@ -42,6 +42,8 @@ def equalise(model: keras.Model, images: NDArray[np.float32]) -> None:
         images: (n, S, S, channels), 0 to 1, from which the range of each channel is measured.
     """
     groups = [group for group in _tied_tensors(model) if group.movable]
+    if not groups:
+        return
     reach = _reach(model, [name for group in groups for name in group.names], images)
     for group in groups:
         reached = np.max([reach[name] for name in group.names], axis=0)

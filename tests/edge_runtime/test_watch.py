@@ -44,7 +44,14 @@ class Watch:
         command += ["--out", self.results, "--poll", str(poll), "--settle", str(settle), *options]
         with self.log.open("wb") as log:
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            self.process = subprocess.Popen(command, stderr=log, env=environment, preexec_fn=preexec)
+
+            def prepare() -> None:
+                # Where the tests run in the background of a shell, SIGINT is ignored, and would be here too.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                if preexec:
+                    preexec()
+
+            self.process = subprocess.Popen(command, stderr=log, env=environment, preexec_fn=prepare)
         return self
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -66,6 +66,8 @@ def test_imagenet_weights_without_a_network_name_the_option_that_helps(tmp_path,
 def test_imagenet_weights_from_a_file_see_what_is_in_a_picture():
     path = os.path.join(os.environ["EDGE_WEIGHTS"], "mobilenet_v2_1.0_224_no_top.weights.h5")
     model = build_mobilenetv2(224, 1.0, path)
-    features = keras.Model(model.inputs, model.get_layer("pool").output)(np.zeros((1, 224, 224, 3), np.float32)).numpy()
+    features = keras.Model(model.inputs[0], model.get_layer("pool").output)(
+        np.zeros((1, 224, 224, 3), np.float32)
+    ).numpy()
     # Untrained weights give a mean near 0.1 and no sparsity; trained ones switch many features off.
     assert 0.2 < np.mean(features == 0) < 0.99
