@@ -52,6 +52,11 @@ def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
     "--formats", default=",".join(FORMATS), show_default=True, callback=_parse_formats, help="Of model files."
 )
 @click.option("--recipe", type=click.Choice((AUTO, *NAMES)), default=AUTO, show_default=True, help="How to quantise.")
+@click.option(
+    "--budget-minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Time that fine-tuning may take; without it, auto leaves fine-tuning out. Stopped, it can be gone on with.",
+)
 @click.option("--evaluate", type=_FOLDER, help="Images that judge a network made elsewhere; class folders label them.")
 @click.option("--gate", type=click.Choice(tuple(PRESETS)), default="default", show_default=True, help="Set of limits.")
 @_limit_options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
 from export.bundle import new_bundle, refuse_foreign, write_manifest
 from export.evidence import Evidence, ImageSet, choosing_images, gather, read_training_images
-from export.recipes import AUTO, NAMES, Material, open_recipe
+from export.recipes import AUTO, NAMES, TRAINED, Material, open_recipe
 from export.request import ExportRequest
 from export.run import FloatNetwork, open_network
 
@@ -84,6 +85,7 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
         facts = _facts(network, evidence, measured)
         tensors = {path.name: spec.to_dict()["tensors"] for path, spec in specs.items()}
         _write_papers(folder, facts | {"tensors": tensors, "parity": measured.to_dict()}, measured)
+    shutil.rmtree(_state_folder(request.out), ignore_errors=True)
     return measured
 
 
@@ -103,14 +105,20 @@ def _quantise(
     calibration = evidence.calibration
     if calibration is None:
         raise DataError("int8 needs calibration images: --calibration DIR")
-    material = Material(calibration, lambda: read_training_images(network, calibration), tell)
+    material = Material(
+        calibration,
+        lambda: read_training_images(network, calibration),
+        tell,
+        _state_folder(request.out),
+        request.budget_minutes,
+    )
     if request.recipe != AUTO:
         recipe = open_recipe(request.recipe)
         tell(f"quantising to int8 with {len(calibration)} calibration images (recipe {recipe.name})")
         return auto.Choice(recipe.name, recipe.quantize(grey_model, floats, material))
     choosing = choosing_images(network, calibration, warn)
     return auto.choose(
-        [open_recipe(name) for name in NAMES],
+        [open_recipe(name) for name in NAMES if name not in TRAINED or request.budget_minutes is not None],
         grey_model,
         floats,
         network.spec,
@@ -118,6 +126,11 @@ def _quantise(
         _with_reference(choosing, model),
         request.limits,
     )
+
+
+def _state_folder(out: Path) -> Path:
+    """Where a recipe that is stopped leaves what the same command goes on from; gone once the bundle is written."""
+    return out.with_name(f".{out.name}.fine-tuning")
 
 
 def _with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) -> EvaluationSet:

@@ -23,6 +23,7 @@ LOGIT_REACH = 6.0
 _BINS = 2048  # of a histogram: 8 for each step of int8
 _FRACTIONS = np.linspace(0.2, 1.0, 33)  # of the full range, tried
 _STEPS = 255
+_TAIL = 1e-4  # share of values beyond either end of a percentile range
 
 
 class TensorReader:
@@ -86,14 +87,41 @@ def least_squares_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
         inputs: calibration inputs, read twice; one is in memory at a time.
     """
     full = measure_ranges(float_tflite, inputs)
+    counts = _histograms(float_tflite, inputs, full)
+    return full | {index: _least_squares(counts[index], *full[index]) for index in counts}
+
+
+def percentile_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
+    """Ranges that leave out one value in ten thousand at either end, as percentile calibrators do.
+
+    Args:
+        float_tflite: file with one input.
+        inputs: calibration inputs, read twice; one is in memory at a time.
+    """
+    full = measure_ranges(float_tflite, inputs)
+    counts = _histograms(float_tflite, inputs, full)
+    return full | {index: _without_tails(counts[index], *full[index]) for index in counts}
+
+
+def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, NDArray[np.floating]]:
+    """Counts of the values of each tensor, in bins over its full range; not of the input, logits and constants."""
     reader = TensorReader(float_tflite)
-    clipped = [index for index in reader.indices[1:] if index not in reader.logits and full[index][0] < full[index][1]]
-    counts = {index: np.zeros(_BINS) for index in clipped}
+    counted = [index for index in reader.indices[1:] if index not in reader.logits and full[index][0] < full[index][1]]
+    counts = {index: np.zeros(_BINS) for index in counted}
     for image in inputs():
         for index, values in reader.read(image):
             if index in counts:
                 counts[index] += np.histogram(values, _BINS, full[index])[0]
-    return full | {index: _least_squares(counts[index], *full[index]) for index in clipped}
+    return counts
+
+
+def _without_tails(counts: NDArray[np.floating], lowest: float, highest: float) -> tuple[float, float]:
+    """The range between the outermost percentiles, to the width of a bin; zero lies in it."""
+    edges = np.linspace(lowest, highest, _BINS + 1)
+    below = np.cumsum(counts) / counts.sum()
+    first = int(np.searchsorted(below, _TAIL, side="right"))
+    last = int(np.searchsorted(below, 1.0 - _TAIL, side="left"))
+    return min(float(edges[first]), 0.0), max(float(edges[last + 1]), 0.0)
 
 
 def least_squares_range(values: NDArray[np.float32]) -> tuple[float, float]:

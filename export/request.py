@@ -22,6 +22,7 @@ class ExportRequest:
     data: Path | None = None  # folder of the radiographs, where they have moved
     formats: tuple[str, ...] = FORMATS  # of FORMATS
     recipe: str = "auto"  # or one of export.recipes.NAMES
+    budget_minutes: float | None = None  # of wall time for fine-tuning; None: `auto` does not try it
     evaluate: Path | None = None  # folder of images that judge a network made elsewhere
     limits: Limits = Limits()  # of the gate
     force: bool = False  # write a bundle that fails the gate, marked so

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from train.checkpoint import restore_variables, store_variables
 from train.metrics import auc
 from train.progress import Bar, progress_bar, say
 from train.run_folder import write_json
@@ -65,7 +65,7 @@ def fit(phase: Phase, folder: Path) -> list[EpochRecord]:
     optimizer.build(phase.model.trainable_variables)
     history = _read_history(folder)
     if history:
-        _restore(folder / _LAST, [*phase.model.variables, *optimizer.variables])
+        restore_variables(folder / _LAST, [*phase.model.variables, *optimizer.variables])
     for epoch in range(len(history), phase.epochs):
         # High for long, then quickly down: small networks from random values leave chance only at a high rate.
         optimizer.learning_rate = phase.learning_rate * math.sqrt(1.0 - epoch / phase.epochs)
@@ -73,12 +73,12 @@ def fit(phase: Phase, folder: Path) -> list[EpochRecord]:
         is_best = all(record.val_auc > earlier.val_auc for earlier in history)
         history.append(record)
         if is_best:
-            _store(folder / _BEST, phase.model.variables)
-        _store(folder / _LAST, [*phase.model.variables, *optimizer.variables])
+            store_variables(folder / _BEST, phase.model.variables)
+        store_variables(folder / _LAST, [*phase.model.variables, *optimizer.variables])
         # Written last: an epoch counts once everything else of it is on disk.
         write_json(folder / _HISTORY, [asdict(record) for record in history])
         _tell(record, phase.epochs, is_best)
-    _restore(folder / _BEST, phase.model.variables)
+    restore_variables(folder / _BEST, phase.model.variables)
     return history
 
 
@@ -116,20 +116,6 @@ def _tell(record: EpochRecord, epochs: int, is_best: bool) -> None:
         f"validation: loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.3f}, AUC {record.val_auc:.3f}"
         f"{' (best)' if is_best else ''}; {record.images_per_second:.0f} images/s"
     )
-
-
-def _store(path: Path, variables: list[keras.Variable]) -> None:
-    """Writes the values beside their place and renames the file: a killed run leaves the last whole one."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as stream:
-        np.savez(stream, *[np.asarray(variable) for variable in variables])
-    os.replace(unfinished, path)
-
-
-def _restore(path: Path, variables: list[keras.Variable]) -> None:
-    with np.load(path) as stored:
-        for variable, name in zip(variables, stored.files, strict=True):
-            variable.assign(stored[name])
 
 
 def _read_history(folder: Path) -> list[EpochRecord]:

@@ -56,11 +56,14 @@ class Recipe(Protocol):
 # name -> (module, class); imported when opened, because converters are slow to import.
 _RECIPES = {
     "minmax": ("export.recipes.minmax", "MinMax"),
+    "percentile": ("export.recipes.percentile", "Percentile"),
     "mse": ("export.recipes.mse", "LeastSquares"),
     "equalised": ("export.recipes.equalised", "Equalised"),
     "rounded": ("export.recipes.rounded", "Rounded"),
+    "finetuned": ("export.recipes.finetuned", "FineTuned"),
 }
 NAMES = tuple(_RECIPES)  # from cheapest to dearest
+TRAINED = ("finetuned",)  # take many minutes: `auto` tries them only where it is given a budget
 AUTO = "auto"  # in place of a name: the cheapest that does, see export/auto.py
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
 from edge_runtime.quantization import grey_to_float
@@ -34,6 +35,10 @@ class Equalised:
         chosen = np.linspace(0, len(calibration) - 1, min(IMAGES, len(calibration))).astype(int)
         material.tell(f"{self.name}: equalising channels")
         equalise(network, grey_to_float(calibration.images_u8)[..., np.newaxis])
-        material.tell(f"{self.name}: rounding weights layer by layer on {len(chosen)} images")
-        reconstruct(network, grey_to_float(calibration.images_u8[chosen])[..., np.newaxis], self.rounding)
+        self._round(network, grey_to_float(calibration.images_u8[chosen])[..., np.newaxis], material)
         return quantise_network(network, tuple(float_files), calibration, least_squares_ranges)
+
+    def _round(self, network: keras.Model, images: NDArray[np.float32], material: Material) -> None:
+        """Puts the weights on the int8 grid, in place."""
+        material.tell(f"{self.name}: rounding weights layer by layer on {len(images)} images")
+        reconstruct(network, images, self.rounding)

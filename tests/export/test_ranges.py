@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from export.quiet import quiet_converters
-from export.ranges import measure_ranges
+from export.ranges import least_squares_ranges, measure_ranges, percentile_ranges
 
 with quiet_converters():
     import keras
@@ -26,3 +27,24 @@ def test_an_operator_that_could_work_in_place_does_not_widen_the_range_of_its_in
     outputs = {operator["op_name"]: ranges[int(operator["outputs"][0])] for operator in operators[:2]}
     assert outputs == {"MUL": (0.0, 2.0), "ADD": (-1.0, 1.0)}
     assert ranges[int(operators[0]["inputs"][0])] == (0.0, 1.0)
+
+
+def test_rare_values_are_clipped_by_percentile_and_by_least_squares_ranges():
+    grey = keras.Input((64, 64, 1), name="grey")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(1, 1, use_bias=False, name="copy")(grey))
+    network = keras.Model(grey, keras.layers.Dense(1, activation="sigmoid")(x))
+    network.get_layer("copy").set_weights([np.full((1, 1, 1, 1), 100.0)])
+    with quiet_converters():
+        content = to_float_tflite(network)
+    image = np.random.default_rng(0).uniform(0.0, 0.1, (1, 64, 64, 1)).astype(np.float32)
+    spike = image.copy()
+    spike[0, 0, 0, 0] = 1.0  # one value in 40,960 among ten images
+    (convolution, *_) = Interpreter(model_content=content)._get_ops_details()
+    output = int(convolution["outputs"][0])
+
+    def highest(rule) -> float:
+        return rule(content, lambda: iter([spike] + [image] * 9))[output][1]
+
+    assert highest(measure_ranges) == pytest.approx(100.0)
+    assert highest(percentile_ranges) == pytest.approx(10.0, abs=0.1)
+    assert 10.0 < highest(least_squares_ranges) < 100.0
