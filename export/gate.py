@@ -91,8 +91,8 @@ def require_passed(parity: Parity, table: str) -> None:
     if parity.verdict == FAILED:
         raise GateError(
             f"int8 does not decide as the trained network does on the {parity.measured_on}.\n{table}\n"
-            "No bundle was written. Try --budget-minutes 30, which adds fine-tuning, another --recipe or other calibration "
-            "images; --force writes it, marked failed"
+            "No bundle was written. Try --budget-minutes 30, which adds fine-tuning, another --recipe or other "
+            "calibration images; --force writes it, marked failed"
         )
 
 
