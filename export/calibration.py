@@ -42,6 +42,7 @@ class CalibrationSet:
     sha256: tuple[str, ...]  # of each file, hexadecimal
     source_sha256: tuple[str, ...]  # of the radiograph that each was made from; of the file itself where not recorded
     phantoms: bool  # the manifest says that they were drawn by train.phantom
+    paths: tuple[Path, ...] = ()  # of the files
 
     def __len__(self) -> int:
         return len(self.images_u8)
@@ -66,6 +67,7 @@ class CalibrationSet:
             labels=tuple(self.labels[row] for row in keep),
             sha256=tuple(self.sha256[row] for row in keep),
             source_sha256=tuple(self.source_sha256[row] for row in keep),
+            paths=tuple(self.paths[row] for row in keep) if self.paths else (),
         )
 
 
@@ -123,6 +125,7 @@ def load_folder(folder: Path, spec: ModelSpec, fewest: int, kind: str = "calibra
         sha256=tuple(entry.sha256 for entry in entries),
         source_sha256=tuple(entry.source_sha256 for entry in entries),
         phantoms=phantoms,
+        paths=tuple(entry.path for entry in entries),
     )
 
 

@@ -41,9 +41,9 @@ def tried_rows(parity: Parity) -> list[tuple[str, ...]]:
 
 def parity_text(parity: Parity) -> str:
     """The verdict and the tables as plain text, columns aligned."""
-    lines = [caption(parity), *_aligned([COLUMNS, *table_rows(parity)]), *_reasons(parity)]
+    lines = [caption(parity), *aligned([COLUMNS, *table_rows(parity)]), *_reasons(parity)]
     if parity.tried:
-        lines += ["", tried_caption(parity), *_aligned([TRIED_COLUMNS, *tried_rows(parity)])]
+        lines += ["", tried_caption(parity), *aligned([TRIED_COLUMNS, *tried_rows(parity)])]
     return "\n".join(lines)
 
 
@@ -116,7 +116,7 @@ def report_html(facts: Mapping[str, Any], parity: Parity) -> str:
     leaked = f"<p>{html.escape(_LEAKED.replace('**', ''))}</p>" if facts["leaked"] else ""
     tried = ""
     if parity.tried:
-        tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{_html_table([TRIED_COLUMNS, *tried_rows(parity)])}"
+        tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{html_table([TRIED_COLUMNS, *tried_rows(parity)])}"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: parity</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em; }}
@@ -128,7 +128,7 @@ th, td {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; }
 <p class="verdict">int8 files: {html.escape(parity.verdict)}</p>
 <p>{html.escape(caption(parity))}.</p>
 {leaked}
-{_html_table([COLUMNS, *table_rows(parity)])}
+{html_table([COLUMNS, *table_rows(parity)])}
 {_html_reasons(parity)}
 {tried}
 <p>Quantisation: {html.escape(_quantisation(facts))} Versions: {html.escape(_versions(facts))}.</p>
@@ -190,7 +190,8 @@ def _reasons(parity: Parity) -> list[str]:
     return [f"{one.file} {one.verdict}: {reason}" for one in parity.files for reason in one.reasons]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of text, columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -211,7 +212,8 @@ def _markdown_tried(parity: Parity) -> list[str]:
     return [f"{tried_caption(parity)}.", "", *_markdown_table([TRIED_COLUMNS, *tried_rows(parity)]), ""]
 
 
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
     head, *body = rows
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     lines = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edge_runtime.command import Command
-from export.limits import PRESETS, limits_of
+from export.limits import PRESETS, Limits, limits_of
 from export.package.command import package_options
 from export.recipes import AUTO, NAMES
 from export.request import FORMATS, ExportRequest
@@ -34,11 +34,18 @@ def _parse_formats(context: click.Context, parameter: click.Parameter, text: str
     return names
 
 
-def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for each limit of the gate."""
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the set of limits of the gate, and an option for each limit."""
     for name, text in reversed(_LIMITS.items()):
         command = click.option(f"--limit-{name}", type=_SHARE, help=text)(command)
-    return command
+    presets = click.Choice(tuple(PRESETS))
+    return click.option("--gate", type=presets, default="default", show_default=True, help="Set of limits.")(command)
+
+
+def take_limits(options: dict[str, Any]) -> Limits:
+    """The limits that were given; their options are taken out."""
+    given = {name: options.pop(f"limit_{name}") for name in (option.replace("-", "_") for option in _LIMITS)}
+    return limits_of(options.pop("gate"), **given)
 
 
 @click.command(cls=Command)
@@ -58,8 +65,7 @@ def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Time that fine-tuning may take; without it, auto leaves fine-tuning out. Stopped, it can be gone on with.",
 )
 @click.option("--evaluate", type=_FOLDER, help="Images that judge a network made elsewhere; class folders label them.")
-@click.option("--gate", type=click.Choice(tuple(PRESETS)), default="default", show_default=True, help="Set of limits.")
-@_limit_options
+@limit_options
 @click.option("--force", is_flag=True, help="Write a bundle that fails the gate, marked so.")
 @click.option("--calibrate-with-phantoms", is_flag=True, help="Though the network learnt from radiographs.")
 @package_options
@@ -72,8 +78,7 @@ def main(**options: Any) -> None:
     """
     from export.quiet import quiet_converters
 
-    given = {name: options.pop(f"limit_{name}") for name in (option.replace("-", "_") for option in _LIMITS)}
-    options["limits"] = limits_of(options.pop("gate"), **given)
+    options["limits"] = take_limits(options)
     request = ExportRequest(**options)
     with quiet_converters() as terminal:
         from rich.console import Console

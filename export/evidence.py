@@ -75,7 +75,7 @@ def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidenc
 
         return Evidence(ImageSet("phantoms", draw_candidates(network.spec), None), True)
     warn("no test images: the files are compared on the calibration images, which flatters them; see --evaluate")
-    return Evidence(_as_images("calibration images", calibration), False, calibration)
+    return Evidence(as_images("calibration images", calibration), False, calibration)
 
 
 def choosing_images(network: FloatNetwork, calibration: CalibrationSet, warn: Tell) -> ImageSet:
@@ -87,7 +87,7 @@ def choosing_images(network: FloatNetwork, calibration: CalibrationSet, warn: Te
     if network.val:
         return read_split(network, "val")
     warn("no validation images: the recipe is chosen on the calibration images, which flatters every recipe")
-    return _as_images("calibration images", calibration)
+    return as_images("calibration images", calibration)
 
 
 def read_split(network: FloatNetwork, split: str) -> ImageSet:
@@ -141,10 +141,10 @@ def _given_images(folder: Path, network: FloatNetwork, calibration: CalibrationS
                 f"{folder}: {len(shared)} of {len(given)} evaluation images are calibration images; "
                 "a file cannot be judged on what it was made with, remove them from one of the two folders"
             )
-    return _as_images("evaluation images", given)
+    return as_images("evaluation images", given)
 
 
-def _as_images(name: str, images: CalibrationSet) -> ImageSet:
+def as_images(name: str, images: CalibrationSet) -> ImageSet:
     """Images of a folder; those of the same pixels are one radiograph, other copies cannot be told from here."""
     pixels = [pixels_sha256(image_u8) for image_u8 in images.images_u8]
     groups = np.unique(pixels, return_inverse=True)[1].astype(np.int64)

@@ -7,8 +7,7 @@ images: a device meets one image, and a mean over copies would hide how far a si
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from edge_runtime.engines import open_engine
 from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
+from export.engine_answers import Answers, ask
 from train.metrics import auc, per_group
 
 # A float file does the same sums as Keras in another order.
@@ -31,8 +30,6 @@ PERCENTILE = 99.0
 CONFIDENCE = 0.95  # of the upper bound on the share of changed decisions
 NOT_JUDGED = "not judged"  # verdict of float files, and of every file before the gate
 FLOAT_PREFIX = "model_float32"  # of the names of float files
-
-_OUTPUT = "probability"
 
 
 @dataclass(frozen=True)
@@ -130,25 +127,24 @@ def measure_file(path: Path, spec: ModelSpec, images: EvaluationSet) -> FilePari
         spec: with the tensors of this file.
         images: what it is measured on.
     """
-    engine = open_engine(path, spec)
-    probabilities, seconds = np.empty(len(images.images_u8), np.float32), np.empty(len(images.images_u8))
-    for row, image_u8 in enumerate(images.images_u8):
-        start = time.perf_counter()
-        outputs = engine.run(image_u8)
-        seconds[row] = time.perf_counter() - start
-        probabilities[row] = outputs[_OUTPUT]
+    return compare(path, spec, ask(path, spec, images.images_u8), images)
+
+
+def compare(path: Path, spec: ModelSpec, answers: Answers, images: EvaluationSet) -> FileParity:
+    """How answers that an engine gave for one file differ from those of the network; arguments as `measure_file`."""
+    probabilities = answers.probabilities
     differences = np.abs(probabilities.astype(np.float64) - images.reference)
-    area, float_area = (area_under_curve(images.labels, answers) for answers in (probabilities, images.reference))
+    area, float_area = (area_under_curve(images.labels, given) for given in (probabilities, images.reference))
     return FileParity(
         file=path.name,
-        engine=engine.name,
-        engine_version=engine.version,
+        engine=answers.engine,
+        engine_version=answers.version,
         bytes=path.stat().st_size,
         auc=area,
         decisions_changed=int(((probabilities >= spec.threshold) != (images.reference >= spec.threshold)).sum()),
         largest_difference=float(differences.max()),
         percentile_99_difference=float(np.percentile(differences, PERCENTILE)),
-        milliseconds=float(np.median(seconds) * 1e3),
+        milliseconds=answers.milliseconds,
         auc_change=_change(float_area, area),
         **_radiograph_figures(probabilities, images, spec.threshold),
     )
@@ -184,14 +180,19 @@ def upper_bound(changed: int, trials: int) -> float:
 def measure(files: Iterable[tuple[Path, ModelSpec]], images: EvaluationSet) -> Parity:
     """The parity of several files, each with the spec inside it."""
     measured = [(measure_file(path, spec, images), spec.threshold) for path, spec in files]
+    return summarise([one for one, _ in measured], measured[0][1], images)
+
+
+def summarise(files: Sequence[FileParity], threshold: float, images: EvaluationSet) -> Parity:
+    """Files that were measured on the same images, as one record."""
     return Parity(
         images=len(images.images_u8),
         measured_on=images.name,
-        threshold=measured[0][1],
+        threshold=threshold,
         float_auc=area_under_curve(images.labels, images.reference),
-        files=tuple(parity for parity, _ in measured),
+        files=tuple(files),
         float_tolerance=max(FLOAT_TOLERANCE, ROUNDING_FACTOR * images.rounding),
-        radiographs=measured[0][0].radiographs,
+        radiographs=files[0].radiographs,
         float_radiograph_auc=area_under_curve(*images.per_radiograph(images.reference)),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
 from export import parity
 from export.calibration import CalibrationSet
+from export.engine_answers import Answers
 from export.quiet import quiet_converters
 from export.recipes import Material, open_recipe
 from train.phantom import draw
@@ -77,9 +77,8 @@ def answering(monkeypatch, tmp_path):
     """Measures a file that gives the probabilities asked for, against a network that gives others."""
 
     def measure(answers: list[float], reference: list[float], labels: list[int] | None) -> parity.Parity:
-        remaining = iter(np.float32(answers))
-        engine = SimpleNamespace(name="fake", version="1", run=lambda image_u8: {"probability": next(remaining)})
-        monkeypatch.setattr(parity, "open_engine", lambda path, spec: engine)
+        given = Answers("fake", "1", np.array(answers, np.float32), milliseconds=1.0)
+        monkeypatch.setattr(parity, "ask", lambda path, spec, images_u8: given)
         (tmp_path / "model_float32.onnx").write_bytes(b"12345")
         known = None if labels is None else np.array(labels)
         images = parity.EvaluationSet("made up", np.zeros((len(answers), 8, 8), np.uint8), known, np.float32(reference))

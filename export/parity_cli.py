@@ -1,0 +1,57 @@
+"""edge-parity: how a bundle's files decide beside the trained network, on a user's own images and engines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime.command import Command
+from edge_runtime.errors import GateError
+from export.cli import limit_options, take_limits
+from export.quiet import quiet_converters
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_PROGRAM = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command(cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--run", type=_FOLDER, help="Run that the bundle was exported from: its Keras network is the reference.")
+@click.option("--data", type=_FOLDER, help="Folder of the run's radiographs, where it has moved since training.")
+@click.option("--tflite-python", type=_PROGRAM, help="Python that has tflite-runtime, numpy, Pillow and click.")
+@click.option("--worst", type=click.IntRange(0), default=10, show_default=True, help="Images listed, worst first.")
+@click.option("--layers", type=click.IntRange(1), default=16, show_default=True, help="Images that layers are told by.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--out", type=_FOLDER, help="Write parity.json and report.html, a page with pictures, here.")
+@limit_options
+@click.version_option(package_name="fracture-edge")
+def main(
+    bundle: Path, folder: Path | None, worst: int, layers: int, as_json: bool, out: Path | None, **options: Any
+) -> None:
+    """Compares every file of a BUNDLE, on every engine that is installed, with the trained network.
+
+    The images are those of FOLDER, labelled where they lie in folders named as the classes, or else the test split of
+    --run. Ends with exit code 4 where an int8 file does not keep the limits of the gate.
+    """
+    limits = take_limits(options)
+    with quiet_converters() as terminal:
+        from rich.console import Console
+
+        from export.gate import FAILED
+        from export.parity_page import suite_text, write_page
+        from export.parity_suite import Sources, run_suite
+
+        with Console(file=terminal).status("starting") as status:
+            suite = run_suite(Sources(bundle, folder, **options), limits, layers, status.update)
+    found = suite.to_dict(worst)
+    click.echo(json.dumps(found) if as_json else suite_text(suite, worst))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        click.echo(f"report: {write_page(out, suite, worst)}", err=True)
+    if suite.parity.verdict == FAILED:
+        raise GateError("an int8 file does not decide as the trained network does; the table says by how much")
