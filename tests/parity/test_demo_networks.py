@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("phantoms")
     for index in range(PHANTOMS):
         phantom = draw(SEED, index)
-        name = ("not fractured", "fractured")[int(phantom.fractured)]
+        name = ("not fractured", "fractured")[phantom.label]
         (target / name).mkdir(exist_ok=True)
         Image.fromarray(phantom.image_u8).save(target / name / f"{index}.png")
     return target
