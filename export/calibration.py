@@ -187,9 +187,12 @@ def _folder_entries(folder: Path, spec: ModelSpec) -> list[_Entry]:
 
 
 def _label_of_folder(name: str, spec: ModelSpec) -> int | None:
-    """The class that a folder is named after, written with spaces, `_` or `-`; None for any other name."""
-    plain = name.casefold().replace("_", " ").replace("-", " ")
-    return next((label for label, known in enumerate(spec.labels) if known.casefold() == plain), None)
+    """The class that a folder is named after, either written with spaces, `_` or `-`; None for any other name."""
+    return next((label for label, known in enumerate(spec.labels) if _plain(known) == _plain(name)), None)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ")
 
 
 def _label(text: str | None) -> int | None:

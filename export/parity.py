@@ -132,21 +132,26 @@ def measure_file(path: Path, spec: ModelSpec, images: EvaluationSet) -> FilePari
 
 def compare(path: Path, spec: ModelSpec, answers: Answers, images: EvaluationSet) -> FileParity:
     """How answers that an engine gave for one file differ from those of the network; arguments as `measure_file`."""
+    return compare_answers(path.name, path.stat().st_size, spec.threshold, answers, images)
+
+
+def compare_answers(file: str, size: int, threshold: float, answers: Answers, images: EvaluationSet) -> FileParity:
+    """As `compare`, of a file of that name and size in bytes, which need not be here."""
     probabilities = answers.probabilities
     differences = np.abs(probabilities.astype(np.float64) - images.reference)
     area, float_area = (area_under_curve(images.labels, given) for given in (probabilities, images.reference))
     return FileParity(
-        file=path.name,
+        file=file,
         engine=answers.engine,
         engine_version=answers.version,
-        bytes=path.stat().st_size,
+        bytes=size,
         auc=area,
-        decisions_changed=int(((probabilities >= spec.threshold) != (images.reference >= spec.threshold)).sum()),
+        decisions_changed=int(((probabilities >= threshold) != (images.reference >= threshold)).sum()),
         largest_difference=float(differences.max()),
         percentile_99_difference=float(np.percentile(differences, PERCENTILE)),
         milliseconds=answers.milliseconds,
         auc_change=_change(float_area, area),
-        **_radiograph_figures(probabilities, images, spec.threshold),
+        **_radiograph_figures(probabilities, images, threshold),
     )
 
 

@@ -23,6 +23,7 @@ LOGIT_REACH = 6.0
 _BINS = 2048  # of a histogram: 8 for each step of int8
 _FRACTIONS = np.linspace(0.2, 1.0, 33)  # of the full range, tried
 _STEPS = 255
+_MOVING = {"PAD", "PADV2", "RESHAPE"}  # operators whose output has the scale of their input
 _TAIL = 1e-4  # share of values beyond either end of a percentile range
 
 
@@ -45,6 +46,7 @@ class TensorReader:
         self._entry = entry["index"]
         self.indices = [self._entry, *_written_tensors(self._interpreter)]  # of the tensors, in order of writing
         self.logits = _logits(self._interpreter)  # indices of those that a sigmoid reads
+        self.moved = _moved(self._interpreter, self._entry)  # indices of those that hold the input, padded or reshaped
 
     def read(self, image: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(index, values) of each tensor for one input, (1, S, S, 1)."""
@@ -106,7 +108,9 @@ def percentile_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
 def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, NDArray[np.floating]]:
     """Counts of the values of each tensor, in bins over its full range; not of the input, logits and constants."""
     reader = TensorReader(float_tflite)
-    counted = [index for index in reader.indices[1:] if index not in reader.logits and full[index][0] < full[index][1]]
+    # The input keeps its scale of 1/255 wherever it is moved to.
+    kept = reader.logits | reader.moved
+    counted = [index for index in reader.indices if index not in kept and full[index][0] < full[index][1]]
     counts = {index: np.zeros(_BINS) for index in counted}
     for image in inputs():
         for index, values in reader.read(image):
@@ -152,6 +156,15 @@ def _written_tensors(interpreter: Interpreter) -> list[int]:
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     written = [int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]]
     return [index for index in written if details[index]["dtype"] is np.float32]
+
+
+def _moved(interpreter: Interpreter, entry: int) -> set[int]:
+    """The input, and what operators make of it that only move it."""
+    moved = {entry}
+    for operator in interpreter._get_ops_details():  # in order of execution
+        if operator["op_name"] in _MOVING and int(operator["inputs"][0]) in moved:
+            moved.update(int(index) for index in operator["outputs"])
+    return moved
 
 
 def _logits(interpreter: Interpreter) -> set[int]:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from edge_runtime.errors import DataError
 from edge_runtime.spec import ModelSpec
-from export.calibration import load_calibration, rows_shared_with
+from export.calibration import load_calibration, load_folder, rows_shared_with
+from train.phantom import draw
 
 SPEC = ModelSpec("cnn", 32, "pad", "bilinear", ("not fractured", "fractured"), 0.5, "phantom")
 
@@ -132,3 +133,18 @@ def test_images_shared_with_the_test_split_are_found_by_file_and_by_pixels(folde
     by_pixels = rows_shared_with(calibration, ["0" * 64], [calibration.images_u8[5]])
     assert (by_file, by_pixels) == ([3], [5])
     assert len(calibration.without([3, 5])) == 10
+
+
+@pytest.mark.parametrize("label", ["not fractured", "not_fractured", "Not-Fractured"])
+@pytest.mark.parametrize("folder", ["not fractured", "not_fractured", "NOT-fractured"])
+def test_a_class_folder_is_known_however_its_words_are_joined(tmp_path, label, folder):
+    for name in (folder, "fractured", "else"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(draw(3, len(name)).image_u8).save(tmp_path / name / "image.png")
+    spec = ModelSpec("cnn", 32, "pad", "bilinear", (label, "fractured"), 0.5, "phantom")
+    given = load_folder(tmp_path, spec, fewest=1)
+    assert dict(zip([path.parent.name for path in given.paths], given.labels, strict=True)) == {
+        folder: 0,
+        "fractured": 1,
+        "else": None,
+    }

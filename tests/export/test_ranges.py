@@ -12,6 +12,7 @@ from export.ranges import least_squares_ranges, measure_ranges, percentile_range
 with quiet_converters():
     import keras
 
+    from export.folding import ConstantPadding
     from export.to_tflite import to_float_tflite
 
 
@@ -48,3 +49,19 @@ def test_rare_values_are_clipped_by_percentile_and_by_least_squares_ranges():
     assert highest(measure_ranges) == pytest.approx(100.0)
     assert highest(percentile_ranges) == pytest.approx(10.0, abs=0.1)
     assert 10.0 < highest(least_squares_ranges) < 100.0
+
+
+@pytest.mark.parametrize("rule", [percentile_ranges, least_squares_ranges])
+def test_the_input_keeps_its_range_behind_a_border_though_bright_pixels_are_rare(rule):
+    grey = keras.Input((32, 32, 1), name="grey")
+    x = ConstantPadding(((1, 1), (1, 1)), 0.5, name="border")(grey)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(x))
+    with quiet_converters():
+        content = to_float_tflite(keras.Model(grey, keras.layers.Dense(1, activation="sigmoid")(x)))
+    image = np.full((1, 32, 32, 1), 0.1, np.float32)
+    ends = image.copy()
+    ends[0, 0, 0, 0], ends[0, 0, 1, 0] = 0.0, 1.0
+    ranges = rule(content, lambda: iter([ends] + [image] * 30))
+    padding, *_ = Interpreter(model_content=content)._get_ops_details()
+    assert padding["op_name"] == "PADV2"
+    assert ranges[int(padding["inputs"][0])] == ranges[int(padding["outputs"][0])] == (0.0, 1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,8 +77,10 @@ class Emulator:
     qemu: Path  # the program
     binds: Mapping[Path, str] = field(default_factory=dict)  # folder here -> path there
 
-    def run(self, processor: str, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
-        """Runs a command there, as root, with no network."""
+    def run(
+        self, processor: str, *command: str, timeout: float = 1800, preexec: Callable[[], None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command there, as root, with no network; `preexec` is called in the new process before anything."""
         binds = [part for here, there in self.binds.items() for part in (str(here.resolve()), there)]
         unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
         facts = {"ROOT": str(self.root), "QEMU": str(self.qemu), "MAGIC": self.architecture.magic, "MASK": _MASK}
@@ -89,6 +91,7 @@ class Emulator:
             text=True,
             check=False,
             timeout=timeout,
+            preexec_fn=preexec,
         )
 
 
