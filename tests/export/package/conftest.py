@@ -19,6 +19,14 @@ from export.package.pins import pinned_versions
 from export.package.target import SYSTEMS, TARGETS, Machine, machine_for
 from export.package.wheelhouse import gather_wheels
 
+# Whatever this machine's pip is set to, it finds nothing and reaches nothing.
+_UNREACHABLE = {
+    "PIP_CONFIG_FILE": "/dev/null",
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_RETRIES": "0",
+}
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -71,6 +79,13 @@ def wheels(machine, tmp_path_factory) -> Path:
         pytest.skip(f"the wheels of a package cannot be downloaded: {error}")
     assert len(found) == len(pinned_versions(machine))
     return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """pip reaches no package index."""
+    for name, value in _UNREACHABLE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")

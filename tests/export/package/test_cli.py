@@ -13,14 +13,6 @@ from export.cli import main
 from export.package.pins import pinned_versions
 
 USAGE, MODEL, MISSING, STORAGE = 2, 3, 5, 6  # exit codes
-# Whatever this machine's pip is set to, it finds nothing and reaches nothing.
-UNREACHABLE = {
-    "PIP_CONFIG_FILE": "/dev/null",
-    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
-    "PIP_EXTRA_INDEX_URL": "",
-    "PIP_FIND_LINKS": "",
-    "PIP_RETRIES": "0",
-}
 
 
 @pytest.fixture
@@ -84,10 +76,8 @@ def test_a_folder_that_lacks_a_wheel_is_refused_with_the_wheel_and_the_command(p
     assert "fetch them with: python -m pip download" in done.stderr
 
 
-@pytest.mark.usefixtures("nothing_written")
-def test_without_a_network_it_says_so_and_names_the_way_without(package, monkeypatch):
-    for name, value in UNREACHABLE.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("nothing_written", "no_network")
+def test_without_a_network_it_says_so_and_names_the_way_without(package):
     done = package()
     assert (done.exit_code, done.stdout) == (STORAGE, "")
     assert "needs a network; --wheels DIR does not" in done.stderr
@@ -102,9 +92,8 @@ def test_an_altered_bundle_is_not_packaged(package, machine, wheels, bundle_copy
     assert done.exit_code == MODEL and "altered" in done.stderr
 
 
-def test_with_a_folder_of_wheels_no_network_is_needed(package, machine, wheels, tmp_path, monkeypatch):
-    for name, value in UNREACHABLE.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("no_network")
+def test_with_a_folder_of_wheels_no_network_is_needed(package, machine, wheels, tmp_path):
     done = package("--target", machine.target.name, "--python", machine.python, "--wheels", wheels)
     assert done.exit_code == 0, done.stderr
     assert f"package: {tmp_path / 'pi.zip'}" in done.stdout and "model_int8.tflite" in done.stdout

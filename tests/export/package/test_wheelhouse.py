@@ -11,21 +11,6 @@ from export.package.pins import pinned_versions
 from export.package.target import machine_for
 from export.package.wheelhouse import gather_wheels
 
-# Whatever this machine's pip is set to, it finds nothing and reaches nothing.
-UNREACHABLE = {
-    "PIP_CONFIG_FILE": "/dev/null",
-    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
-    "PIP_EXTRA_INDEX_URL": "",
-    "PIP_FIND_LINKS": "",
-    "PIP_RETRIES": "0",
-}
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    for name, value in UNREACHABLE.items():
-        monkeypatch.setenv(name, value)
-
 
 def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_path):
     told = []
