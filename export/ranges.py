@@ -110,7 +110,7 @@ def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, 
     reader = TensorReader(float_tflite)
     # The input keeps its scale of 1/255 wherever it is moved to.
     kept = reader.logits | reader.moved
-    counted = [index for index in reader.indices if index not in kept and full[index][0] < full[index][1]]
+    counted = [index for index in reader.indices if index not in kept and not _is_flat(*full[index])]
     counts = {index: np.zeros(_BINS) for index in counted}
     for image in inputs():
         for index, values in reader.read(image):
@@ -131,9 +131,14 @@ def _without_tails(counts: NDArray[np.floating], lowest: float, highest: float) 
 def least_squares_range(values: NDArray[np.float32]) -> tuple[float, float]:
     """As `least_squares_ranges`, of the values of one tensor; zero lies in it."""
     full = float(values.min()), float(values.max())
-    if full[0] == full[1]:
+    if _is_flat(*full):
         return min(full[0], 0.0), max(full[1], 0.0)
     return _least_squares(np.histogram(values, _BINS, full)[0], *full)
+
+
+def _is_flat(lowest: float, highest: float) -> bool:
+    """Whether a range is too narrow, beside its values, to be divided into bins in float32."""
+    return highest - lowest <= _BINS * np.finfo(np.float32).eps * max(abs(lowest), abs(highest))
 
 
 def _least_squares(counts: NDArray[np.floating], lowest: float, highest: float) -> tuple[float, float]:
