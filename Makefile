@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint bench soak fuzz pi armhf-wheels lock clean
+.PHONY: setup setup-tflite demo test test-slow parity lint bench soak fuzz pi pi-short armhf-wheels lock clean
 
 setup: $(READY)
 
@@ -58,10 +58,15 @@ lint: setup
 	$(BIN)/lint-imports
 
 # Packages of a bundle, installed and run on emulated processors of the Raspberry Pi: make pi BUNDLE="one another".
-BUNDLE ?= $(DEMO)/mobilenetv2-bundle
+DEMO_BUNDLES := $(DEMO)/mobilenetv2-bundle $(DEMO)/cnn-bundle
+BUNDLE ?= $(DEMO_BUNDLES)
 pi: setup
-	@test "$(BUNDLE)" != "$(DEMO)/mobilenetv2-bundle" || test -d $(BUNDLE) || $(MAKE) --no-print-directory demo
+	@test "$(BUNDLE)" != "$(DEMO_BUNDLES)" || { test -d $(DEMO)/mobilenetv2-bundle && test -d $(DEMO)/cnn-bundle; } || $(MAKE) --no-print-directory demo
 	$(BIN)/python -m tests.pi.proof $(BUNDLE)
+
+# The least of it: LiteRT, one processor, ten images of a tiny network.
+pi-short: setup
+	$(BIN)/python -m tests.pi.proof --short tests/edge_runtime/golden/tiny_bundle
 
 # For packages with --target armv7l: Pillow has no wheel for 32-bit ARM and is compiled under emulation.
 armhf-wheels: setup

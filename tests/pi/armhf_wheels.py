@@ -14,7 +14,7 @@ from pathlib import Path
 from export.package.pins import pinned_versions
 from export.package.target import machine_for
 from tests.pi.debian import NotToBeHad
-from tests.pi.emulator import ARMV7L, CACHE, open_emulator
+from tests.pi.emulator import BOOKWORM_32, CACHE, open_emulator
 
 WHEELS = CACHE / "wheels-armv7l"
 _BUILD_TOOLS = ("setuptools", "pybind11")
@@ -51,13 +51,13 @@ def _download(folder: Path, *arguments: str) -> None:
 
 
 def _compile(sources: Path, built: Path) -> None:
-    emulator = open_emulator(ARMV7L, {sources: "/sources", built: "/built"})
+    emulator = open_emulator(BOOKWORM_32, {sources: "/sources", built: "/built"})
     (pip,) = sources.glob("pip-*.whl")
     (pillow,) = sources.glob("pillow-*.tar.gz")
     features = [part for name in _WITHOUT for part in ("-C", f"{name}=disable")]
     options = ["--no-index", "--find-links=/sources", "--no-deps", "--no-cache-dir", "--wheel-dir=/built", *features]
     command = ["env", "CC=gcc", "/usr/bin/python3", f"/sources/{pip.name}/pip", "wheel", *options]
-    done = emulator.run(ARMV7L.processors[0], *command, f"/sources/{pillow.name}")
+    done = emulator.run(BOOKWORM_32.processors[0], *command, f"/sources/{pillow.name}")
     if done.returncode:
         raise NotToBeHad(f"Pillow does not compile under emulation: {done.stderr.strip()[-2000:]}")
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.pi.debian import Debian, NotToBeHad
@@ -39,28 +39,38 @@ HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 exec chroot "$ROOT"
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """What differs between 64-bit and 32-bit ARM."""
+class System:
+    """A release of Raspberry Pi OS, which is Debian's, and the processors that it is emulated on."""
 
     target: str  # of edge-export --target
-    debian: str  # Debian's name
+    python: str  # of edge-export --python
+    debian: str  # Debian's name of the architecture
+    suite: str  # Debian's name of the release
     qemu: str  # program
     magic: str  # how a program for it begins, as binfmt_misc has it
     processors: tuple[str, ...]  # to emulate
     packages: tuple[str, ...] = ()  # beyond the base
 
+    def __str__(self) -> str:
+        return f"{self.target}, {self.suite}, Python {self.python}"
 
-AARCH64 = Architecture(
+
+BOOKWORM_64 = System(
     "aarch64",
+    "3.11",
     "arm64",
+    "bookworm",
     "qemu-aarch64",
     _ELF.format(r"\x02", r"\xb7"),
     ("cortex-a53", "cortex-a72", "cortex-a76"),
 )
+TRIXIE_64 = replace(BOOKWORM_64, python="3.13", suite="trixie")
 # qemu-arm knows no Cortex-A53: the A7 and the A15 are the 32-bit processors next to those of the Raspberry Pi 2 and 4.
-ARMV7L = Architecture(
+BOOKWORM_32 = System(
     "armv7l",
+    "3.11",
     "armhf",
+    "bookworm",
     "qemu-arm",
     _ELF.format(r"\x01", r"\x28"),
     ("cortex-a7", "cortex-a15"),
@@ -72,7 +82,7 @@ ARMV7L = Architecture(
 class Emulator:
     """A machine to run commands on."""
 
-    architecture: Architecture
+    system: System
     root: Path  # its file system
     qemu: Path  # the program
     binds: Mapping[Path, str] = field(default_factory=dict)  # folder here -> path there
@@ -83,7 +93,7 @@ class Emulator:
         """Runs a command there, as root, with no network; `preexec` is called in the new process before anything."""
         binds = [part for here, there in self.binds.items() for part in (str(here.resolve()), there)]
         unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-        facts = {"ROOT": str(self.root), "QEMU": str(self.qemu), "MAGIC": self.architecture.magic, "MASK": _MASK}
+        facts = {"ROOT": str(self.root), "QEMU": str(self.qemu), "MAGIC": self.system.magic, "MASK": _MASK}
         return subprocess.run(
             [*unshare, "sh", "-c", _ENTER, "enter", *binds, "--", *command],
             env=os.environ | facts | {"QEMU_CPU": processor},
@@ -95,8 +105,8 @@ class Emulator:
         )
 
 
-def open_emulator(architecture: Architecture, binds: Mapping[Path, str], cache: Path = CACHE) -> Emulator:
-    """The emulator of an architecture; built at the first time, kept after that.
+def open_emulator(system: System, binds: Mapping[Path, str], cache: Path = CACHE) -> Emulator:
+    """The emulator of a system; built at the first time, kept after that.
 
     Raises:
         NotToBeHad: with the reason.
@@ -105,18 +115,18 @@ def open_emulator(architecture: Architecture, binds: Mapping[Path, str], cache: 
     qemu = cache / "qemu"
     if not qemu.exists():
         Debian(cache / "apt-qemu", "amd64", "trixie").unpack_alone("qemu-user", qemu)
-    root = cache / f"root-{architecture.debian}"
+    name = f"{system.debian}-{system.suite}"
+    root = cache / f"root-{name}"
     if not root.exists():
-        packages = [*_BASE, *architecture.packages]
-        Debian(cache / f"apt-{architecture.debian}", architecture.debian, "bookworm").unpack(packages, root)
+        Debian(cache / f"apt-{name}", system.debian, system.suite).unpack([*_BASE, *system.packages], root)
         _settle(root)
-    emulator = Emulator(architecture, root, qemu / "usr" / "bin" / architecture.qemu, binds)
+    emulator = Emulator(system, root, qemu / "usr" / "bin" / system.qemu, binds)
     with tempfile.TemporaryDirectory() as folder:
-        probe = Emulator(architecture, root, emulator.qemu, {Path(folder): "/probe"})
-        done = probe.run(architecture.processors[0], "/usr/bin/python3", "-c", "print('here')")
+        probe = replace(emulator, binds={Path(folder): "/probe"})
+        done = probe.run(system.processors[0], "/usr/bin/python3", "-c", "print('here')")
     if done.stdout != "here\n":
         reason = f"{done.stdout}{done.stderr}".strip()
-        raise NotToBeHad(f"no program for {architecture.target} runs here (Linux 6.7 or later is needed): {reason}")
+        raise NotToBeHad(f"no program for {system.target} runs here (Linux 6.7 or later is needed): {reason}")
     return emulator
 
 
