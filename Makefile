@@ -57,12 +57,12 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Packages of a bundle, installed and run on emulated processors of the Raspberry Pi: make pi BUNDLE="one another".
+# Packages of a bundle, installed and run on emulated processors of the Raspberry Pi: make pi BUNDLE="one another" IMAGES=100.
 DEMO_BUNDLES := $(DEMO)/mobilenetv2-bundle $(DEMO)/cnn-bundle
 BUNDLE ?= $(DEMO_BUNDLES)
 pi: setup
 	@test "$(BUNDLE)" != "$(DEMO_BUNDLES)" || { test -d $(DEMO)/mobilenetv2-bundle && test -d $(DEMO)/cnn-bundle; } || $(MAKE) --no-print-directory demo
-	$(BIN)/python -m tests.pi.proof $(BUNDLE)
+	$(BIN)/python -m tests.pi.proof $(if $(IMAGES),--images $(IMAGES)) $(BUNDLE)
 
 # The least of it: LiteRT, one processor, ten images of a tiny network.
 pi-short: setup

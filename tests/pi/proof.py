@@ -1,18 +1,21 @@
 """make pi: packages, installed and run on emulated processors of the Raspberry Pi, against this machine and the gate.
 
-python -m tests.pi.proof [--short] BUNDLE...    a table on standard output, and pi.json. The first bundle is packaged;
-the others run on its installation. Exit code 0: all passed, or SKIPPED, with the reason; 4: something did not.
+python -m tests.pi.proof [--short] [--images N] BUNDLE...    a table on standard output, and pi.json
+
+The first bundle is packaged; the others run on its installation. Exit code 0: all passed, or SKIPPED, with the reason;
+4: something did not.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +78,7 @@ def prove(plans: tuple[Plan, ...], bundles: list[Path], work: Path) -> Iterator[
         _tell(judge_within_memory(device, plan.processors[0], folder / "files"))
         for position, bundle in enumerate(bundles):
             copy = Path(shutil.copytree(bundle, folder / f"bundle-{position}"))
-            np.save(folder / f"{copy.name}.npy", images_of(bundle))
+            np.save(folder / f"{copy.name}.npy", images_of(bundle, max(plan.images, FEW_IMAGES)))
             for processor in plan.processors:
                 options = ["--model", f"/work/{copy.name}", "--self-test", "--engine", plan.engine]
                 _tell(f"{processor}\n{device.edge_infer(processor, *options).rstrip()}")
@@ -84,10 +87,10 @@ def prove(plans: tuple[Plan, ...], bundles: list[Path], work: Path) -> Iterator[
 
 
 @functools.cache
-def images_of(bundle: Path) -> NDArray[np.uint8]:
+def images_of(bundle: Path, count: int) -> NDArray[np.uint8]:
     """(N, S, S), synthetic radiographs as its networks see them; image i is fractured where i is odd."""
     spec = open_model(bundle).spec
-    return np.stack([preprocess(draw(_SEED, index, index % 2).image_u8, spec) for index in range(IMAGES)])
+    return np.stack([preprocess(draw(_SEED, index, index % 2).image_u8, spec) for index in range(count)])
 
 
 def _write_files(folder: Path) -> None:
@@ -134,17 +137,27 @@ def _is_good(row: Row) -> bool:
     return row.passed and row.peak_mb <= MEMORY_MB
 
 
+def _plans(is_short: bool, images: int | None) -> tuple[Plan, ...]:
+    """The installations to try; a number of images replaces the usual number, but not that of those with few."""
+    plans = SHORT if is_short else FULL
+    return tuple(replace(plan, images=images) if images and plan.images == IMAGES else plan for plan in plans)
+
+
 def main(*arguments: str) -> int:
     """Prints the table; 0 where everything passed or nothing could be run, 4 where something did not."""
-    bundles = [Path(argument) for argument in arguments if argument != "--short"]
-    plans = SHORT if "--short" in arguments else FULL
+    parser = argparse.ArgumentParser(prog="tests.pi.proof", description=__doc__)
+    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--images", type=int)
+    given = parser.parse_args(arguments)
+    plans = _plans(given.short, given.images)
     rows: list[Row] = []
     print(_LAYOUT.format(*[""] * 6, "against", "here", "against", "float", "", "").rstrip())
     print(_LAYOUT.format(*_HEAD, "peak MB", "").rstrip(), flush=True)
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         try:
-            for row in prove(plans, bundles, Path(work)):
+            for row in prove(plans, given.bundles, Path(work)):
                 rows.append(row)
                 _print(row)
         except NotToBeHad as error:
