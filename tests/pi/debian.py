@@ -67,12 +67,17 @@ class Debian:
             "APT::Architecture": self.architecture,
             "APT::Architectures": self.architecture,
             "APT::Sandbox::User": "root",
+            "APT::Update::Error-Mode": "any",  # a mirror that is not reached is a mere warning otherwise
+            "Acquire::Retries": "1",
+            "Acquire::http::Timeout": "20",  # seconds; two minutes would be usual
+            "Acquire::https::Timeout": "20",
         }
         settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         command = ["apt-get", "--quiet", *settings, *arguments]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise NotToBeHad(f"apt-get {arguments[0]} for {self.architecture}, {self.suite}: {done.stderr.strip()}")
+            reason = (done.stderr.strip().splitlines() or ["apt-get says nothing"])[0]
+            raise NotToBeHad(f"apt-get {arguments[0]} for {self.architecture}, {self.suite}: {reason}")
 
 
 def _mirror() -> str:
