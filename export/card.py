@@ -91,6 +91,7 @@ def model_card(facts: Mapping[str, Any], parity: Parity) -> str:
             "## How it was made",
             "",
             f"- Quantisation: {_quantisation(facts)}",
+            f"- Folded away without changing an answer: {facts['folding']['says']}",
             f"- Trained network: SHA-256 `{facts['float_model_sha256']}`",
             f"- Measured on: {', '.join(facts['proven_on'])}",
             f"- Versions: {_versions(facts)}",
@@ -131,6 +132,7 @@ th, td {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; }
 {html_table([COLUMNS, *table_rows(parity)])}
 {_html_reasons(parity)}
 {tried}
+<p>Folded away without changing an answer: {html.escape(facts["folding"]["says"])}.</p>
 <p>Quantisation: {html.escape(_quantisation(facts))} Versions: {html.escape(_versions(facts))}.</p>
 </body></html>
 """

@@ -51,11 +51,12 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     evidence = gather(request, network, warn)
 
     tell("loading TensorFlow and the network")
-    from export import card, deployed, gate, golden, model_files, parity
+    from export import card, deployed, gains, gate, golden, model_files, parity
 
     model = deployed.load_network(network.model, network.spec.size)
     sample_u8 = evidence.judging.images_u8[:_SAMPLE]
     grey_model = deployed.with_grey_input(model, sample_u8)
+    folding = gains.measure_gains(model, grey_model, sample_u8)
     tell("converting to float32")
     floats = model_files.convert_to_float(grey_model, request.formats)
     choice = _quantise(request, network, evidence, model, grey_model, floats, tell, warn) if request.int8 else None
@@ -82,7 +83,7 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
         chosen = golden.spread_around(network.spec.threshold, deployed.float_probabilities(model, candidates))
         golden.write_golden(folder / golden.FOLDER, {index: candidates[index] for index in chosen}, specs)
 
-        facts = _facts(network, evidence, measured)
+        facts = _facts(network, evidence, measured) | {"folding": {**folding.to_dict(), "says": str(folding)}}
         tensors = {path.name: spec.to_dict()["tensors"] for path, spec in specs.items()}
         _write_papers(folder, facts | {"tensors": tensors, "parity": measured.to_dict()}, measured)
     shutil.rmtree(_state_folder(request.out), ignore_errors=True)
