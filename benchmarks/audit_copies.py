@@ -5,30 +5,32 @@
 
 Thresholds were chosen on `--half choose`; `--half judge` holds the other images. Each source gets one copy of one
 kind, so no copy is found through another. Sources with identical pixels are taken once; every link between two
-different sources counts as false, and is listed to be looked at.
+different sources counts as false, and is listed to be looked at. imagededup needs torch: where this Python has not got
+it, `--imagededup-python` names one that has (python -m venv DIR; DIR/bin/pip install imagededup).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import sys
+import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.other_finders import Pairs, other_finders
 from benchmarks.planted_copies import other_kinds, rotation_kinds
 from edge_runtime.errors import EdgeError
 from edge_runtime.images import find_images, read_grey
 from train.audit import group_images, take_inventory
 from train.audit.contents import hash_pixels, is_blank
 from train.phantom import draw
+
+HALVES_SEED = 5  # the same whatever --seed is: no image that a threshold was chosen on is ever judged
 
 # Images of FracAtlas that are copies of others in it, by number: re-taken or re-processed, confirmed by eye. They are
 # no sources, since a link between them would be right.
@@ -40,15 +42,14 @@ COPIES_IN_FRACATLAS = frozenset(
     ).split()
 )
 
-Pairs = set[tuple[str, str]]  # (stem, stem) of files said to be copies; a stem is `0012` or `0012~kind`
-
 
 def plant(source: Path, folder: Path, half: str | None, seed: int, limit: int | None) -> dict[str, str]:
     """Writes sources and their copies, and returns the kind of each copy by its stem."""
     paths = find_images([source])
-    np.random.default_rng(seed).shuffle(paths)
+    np.random.default_rng(HALVES_SEED).shuffle(paths)
     if half is not None:
         paths = paths[: len(paths) // 2] if half == "choose" else paths[len(paths) // 2 :]
+    np.random.default_rng(seed).shuffle(paths)
     kinds = rotation_kinds() | other_kinds()
     names, seen, planted = list(kinds), set(), {}
     for path in paths[:limit]:
@@ -88,30 +89,6 @@ def find_with_audit(folder: Path) -> Pairs:
     return {(a, b) for group in members.values() for a in group for b in group if a < b}
 
 
-def find_with_imagehash(folder: Path, most_bits: int) -> Pairs:
-    import imagehash
-
-    paths = find_images([folder])
-    hashes = np.stack([imagehash.phash(Image.open(path)).hash.ravel() for path in paths])
-    pairs = set()
-    for row, one in enumerate(hashes):
-        near = np.flatnonzero((hashes[row + 1 :] != one).sum(1) <= most_bits) + row + 1
-        pairs |= {tuple(sorted((paths[row].stem, paths[other].stem))) for other in near.tolist()}
-    return pairs
-
-
-def find_with_imagededup(folder: Path) -> Pairs:
-    from imagededup.methods import CNN
-
-    flat = folder / "flat"
-    flat.mkdir()
-    for path in find_images([folder]):
-        shutil.copyfile(path, flat / path.name)
-    found = CNN().find_duplicates(image_dir=str(flat), min_similarity_threshold=0.9)
-    shutil.rmtree(flat)
-    return {tuple(sorted((Path(a).stem, Path(b).stem))) for a, others in found.items() for b in others}
-
-
 def judge(found: Pairs, planted: dict[str, str]) -> dict[str, float | int]:
     """Recall over planted pairs, precision over all pairs said, and false links between different sources."""
     source = {stem: stem.split("~")[0] for pair in found for stem in pair}
@@ -132,19 +109,6 @@ def by_kind(found: Pairs, planted: dict[str, str]) -> dict[str, str]:
     return {kind: f"{right[kind]} of {count}" for kind, count in total.items()}
 
 
-def methods() -> Iterable[tuple[str, object]]:
-    yield "edge-audit", find_with_audit
-    yield "imagehash phash, 0 bits", lambda folder: find_with_imagehash(folder, 0)
-    yield "imagehash phash, 8 bits", lambda folder: find_with_imagehash(folder, 8)
-    try:
-        import imagededup  # noqa: F401
-
-        yield "imagededup CNN, 0.9", find_with_imagededup
-    except ImportError:
-        message = "imagededup is NOT installed (it needs torch): its rows are missing. pip install imagededup"
-        print(message, file=sys.stderr)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -155,6 +119,10 @@ def main() -> None:
     parser.add_argument("--half", choices=("choose", "judge"), default="judge")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, help="take no more sources than this")
+    parser.add_argument(
+        "--imagededup-python", metavar="PYTHON", help="a Python that has imagededup, if this one has not"
+    )
+    parser.add_argument("--weights", type=Path, help="MobileNetV2's of ImageNet, without top: for imagededup's CNN")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()
     figures: dict[str, object] = {}
@@ -167,10 +135,11 @@ def main() -> None:
         source = options.source or draw_phantoms(Path(drawn), options.phantoms, options.phantom_seed)
         planted = plant(source, folder, half, options.seed, options.limit)
         print(f"{len(planted)} sources, one copy each, {len(set(planted.values()))} kinds")
-        for title, find in methods():
-            start, start_cpu = time.perf_counter(), time.process_time()
+        methods = [("edge-audit", find_with_audit), *other_finders(options.imagededup_python, options.weights)]
+        for title, find in methods:
+            start, start_cpu = time.perf_counter(), sum(os.times()[:4])
             found = find(folder)
-            spent = {"seconds": time.perf_counter() - start, "CPU seconds": time.process_time() - start_cpu}
+            spent = {"seconds": time.perf_counter() - start, "CPU seconds": sum(os.times()[:4]) - start_cpu}
             figures[title] = judge(found, planted) | spent
             print(title, {key: round(value, 4) for key, value in figures[title].items()}, flush=True)
             if title == "edge-audit":

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ALGORITHM_VERSION = "5"  # of decoding, fingerprints and comparison: raise it, and old entries are not found any more
+ALGORITHM_VERSION = "6"  # of decoding, fingerprints and comparison: raise it, and old entries are not found any more
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-_LOWEST, _HIGHEST = 0.06, 0.3  # cycles per pixel; below is shape, above is interpolation and JPEG
+_LOWEST, _HIGHEST = 0.06, 0.15  # cycles per pixel; below is shape, above is noise of smooth images, interpolation, JPEG
 _WINDOW_SIGMA = 0.31  # of the side; the corners outside the inscribed disc weigh nothing
 
 

@@ -23,9 +23,9 @@ from train.audit.views import SIDE, disc, make_views, normalise_contrast, remove
 COARSE_LEAST, MIDDLE_LEAST = 0.62, 0.68  # correlation at a quarter and at half of the view's size
 TEXTURE_LEAST = 0.28  # correlation of fine structure in the view; below, no closer look is worth its time
 TEXTURE_SURE = 0.85  # above, none is needed
-COHERENT_LEAST = 0.15  # phase coherence of the closer look; below, only a few strong edges agree
-COHERENT_SURE = 0.3  # of the view: without it the closer look decides
-AGREEMENT_LEAST = 0.78  # of the closer look: a copy
+COHERENT_LEAST = 0.25  # phase coherence of the closer look; below, only a few strong edges agree
+COHERENT_SURE = 0.5  # of the view: without it the closer look decides
+AGREEMENT_LEAST = 0.79  # of the closer look: a copy
 MIRRORED_LEAST = 0.82  # of a mirrored one: left and right limbs of one patient are nearly mirror images
 _SETTLED = 0.85  # a first guess this good makes the second one needless
 _COARSE_STEPS, _MIDDLE_STEPS = 6, 3
@@ -124,7 +124,8 @@ class Matcher:
         ring = self.fingerprints.vectors
         likeness = (ring[pairs.first, pairs.first_disc] * ring[pairs.second, pairs.second_disc]).sum(1)
         best = np.argsort(-likeness, kind="stable")[:_GUESSES]
-        return bool(self._match_chunk(pairs.take(best)).are_copies.any())
+        # The likeliest alone first: for copies it nearly always suffices, at a sixth of the cost.
+        return any(self._match_chunk(pairs.take(some)).are_copies.any() for some in (best[:1], best[1:]))
 
     def _match_chunk(self, pairs: Pairs) -> Matches:
         pairs = pairs.widening()

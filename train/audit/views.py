@@ -23,16 +23,16 @@ _SAMPLE = 4  # pixels between those that the percentile looks at
 
 
 def remove_white_corners(grey_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image, uint8 (H, W), with white areas that touch the border in the median grey of the rest.
+    """The image, uint8 (H, W), with four white corners, as a rotation leaves them, in the median grey of the rest.
 
-    A white corner is the strongest edge in a picture that is dark at its rim, and hides what is near.
+    A white corner is the strongest edge in a picture that is dark at its rim, and hides what is near. Other white areas
+    stay: a bone or a strip of film that touches the border would be filled in one copy and not in the other.
     """
-    border = np.concatenate([grey_u8[0], grey_u8[-1], grey_u8[:, 0], grey_u8[:, -1]])
-    if not (border >= _WHITE).any():
+    corners = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
+    if min(grey_u8[corner] for corner in corners) < _WHITE:
         return grey_u8
     areas, _ = label(grey_u8 >= _WHITE)
-    rim = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
-    fill = np.isin(areas, rim[rim > 0])
+    fill = np.isin(areas, [areas[corner] for corner in corners])
     if fill.all():
         return grey_u8
     cleaned = grey_u8.copy()

@@ -21,7 +21,7 @@ from .conftest import draw_radiograph, save
 BICUBIC = Image.Resampling.BICUBIC
 ANGLE_TOLERANCE = 1.5  # degrees; an affine map that fits best need not be a pure rotation
 SCALE_TOLERANCE = 0.04
-PHANTOM_SEED, PHANTOMS, ROTATED = 901, 120, 20
+PHANTOM_SEED, PHANTOMS, ROTATED, CROPPED = 901, 120, 20, 20
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "turned a little": lambda image: image.rotate(4, BICUBIC),
@@ -142,15 +142,24 @@ def test_identical_files_are_one_image(data: Path) -> None:
     assert len(set(group_images(inventory).tolist())) == 12
 
 
+def crop_unevenly(image: Image.Image, seed: int) -> Image.Image:
+    """Up to 8 % less at each side, so that both size and centre move."""
+    left, top, right, bottom = np.random.default_rng(seed).uniform(0, 0.08, 4)
+    width, height = image.size
+    return image.crop((int(left * width), int(top * height), int(width * (1 - right)), int(height * (1 - bottom))))
+
+
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inventory, tuple[Link, ...]]:
-    """Independent phantoms, many of one anatomy in one pose, and a rotated copy of some."""
+    """Independent phantoms, many of one anatomy in one pose, and a rotated or a cropped copy of some."""
     folder = tmp_path_factory.mktemp("phantoms")
     for index in range(PHANTOMS):
         image = Image.fromarray(draw(PHANTOM_SEED, index).image_u8)
         image.save(folder_of(folder, index) / f"{index}.png")
         if index < ROTATED:
             image.rotate(9 + 17 * index, BICUBIC).save(folder_of(folder, index) / f"{index}-copy.png")
+        elif index < ROTATED + CROPPED:
+            crop_unevenly(image, index).save(folder_of(folder, index) / f"{index}-copy.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.audit.cache.cache_folder", lambda: folder.parent / "phantoms_cache")
         inventory = take_inventory(folder)
@@ -170,6 +179,11 @@ def test_independent_phantoms_are_not_linked(phantoms: tuple[Inventory, tuple[Li
 
 def test_rotated_phantoms_are_all_found(phantoms: tuple[Inventory, tuple[Link, ...]]) -> None:
     assert phantom_links(phantoms) >= {frozenset((f"{index}", f"{index}-copy")) for index in range(ROTATED)}
+
+
+def test_cropped_phantoms_are_all_found(phantoms: tuple[Inventory, tuple[Link, ...]]) -> None:
+    cropped = range(ROTATED, ROTATED + CROPPED)
+    assert phantom_links(phantoms) >= {frozenset((f"{index}", f"{index}-copy")) for index in cropped}
 
 
 def test_strong_edges_alone_are_not_coherent() -> None:
