@@ -22,7 +22,7 @@ from export.model_files import write_int8_files
 from export.parity import EvaluationSet, FileParity, Trial, measure_file
 from export.recipes import Material, Recipe
 
-WITH_MARGIN = "margin"  # outcome: every figure stays at half of its limit or below
+WITH_MARGIN = "margin"  # outcome: every figure keeps the goal
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Attempt:
     quantized: dict[str, bytes]  # its files by suffix
     files: tuple[FileParity, ...]  # as measured
     broken: int  # limits that its files do not keep, all files together
-    with_margin: bool  # every figure of every file stays at half of its limit or below
+    with_margin: bool  # every figure of every file keeps the goal
     seconds: float  # that making the files took
 
     @property
@@ -63,8 +63,9 @@ def choose(
     material: Material,
     images: EvaluationSet,
     limits: Limits,
+    goal: Limits,
 ) -> Choice:
-    """The first recipe of which every file keeps every limit with margin; the best of all where none does.
+    """The first recipe of which every file keeps the goal; the best of all where none does.
 
     Args:
         recipes: from cheapest to dearest.
@@ -74,6 +75,7 @@ def choose(
         material: that recipes learn from.
         images: that choose; none of them judges the bundle.
         limits: of the gate.
+        goal: narrower ones, that end the search.
 
     Raises:
         ModelError: no recipe can quantise the network.
@@ -91,8 +93,8 @@ def choose(
             tried.append(_refused(recipe.name, time.perf_counter() - start, refusal))
             continue
         seconds = time.perf_counter() - start
-        attempts.append(_measure(recipe.name, quantized, seconds, spec, images, limits))
-        tried += _rows(attempts[-1], limits)
+        attempts.append(_measure(recipe.name, quantized, seconds, spec, images, limits, goal))
+        tried += _rows(attempts[-1], limits, goal)
         if attempts[-1].with_margin:
             break
     if not attempts:
@@ -103,18 +105,27 @@ def choose(
 
 
 def _measure(
-    recipe: str, quantized: dict[str, bytes], seconds: float, spec: ModelSpec, images: EvaluationSet, limits: Limits
+    recipe: str,
+    quantized: dict[str, bytes],
+    seconds: float,
+    spec: ModelSpec,
+    images: EvaluationSet,
+    limits: Limits,
+    goal: Limits,
 ) -> _Attempt:
     """A recipe's files, written and run by the engines that will run them."""
     with tempfile.TemporaryDirectory() as folder:
         specs = write_int8_files(Path(folder), quantized, spec)
         files = tuple(measure_file(path, inside, images) for path, inside in specs.items())
-    all_checks = [check for one in files for check in checks(one, limits)]
-    broken = sum(not check.kept for check in all_checks)
-    return _Attempt(recipe, quantized, files, broken, all(check.kept_with_margin for check in all_checks), seconds)
+    broken = sum(not check.kept for one in files for check in checks(one, limits))
+    return _Attempt(recipe, quantized, files, broken, all(_keeps(one, goal) for one in files), seconds)
 
 
-def _rows(attempt: _Attempt, limits: Limits) -> list[Trial]:
+def _keeps(one: FileParity, limits: Limits) -> bool:
+    return all(check.kept for check in checks(one, limits))
+
+
+def _rows(attempt: _Attempt, limits: Limits, goal: Limits) -> list[Trial]:
     return [
         Trial(
             recipe=attempt.recipe,
@@ -124,17 +135,16 @@ def _rows(attempt: _Attempt, limits: Limits) -> list[Trial]:
             radiographs=one.radiographs,
             percentile_99_difference=one.percentile_99_difference,
             seconds=attempt.seconds,
-            outcome=_outcome(one, limits),
+            outcome=_outcome(one, limits, goal),
         )
         for one in attempt.files
     ]
 
 
-def _outcome(one: FileParity, limits: Limits) -> str:
-    all_checks = checks(one, limits)
-    if all(check.kept_with_margin for check in all_checks):
+def _outcome(one: FileParity, limits: Limits, goal: Limits) -> str:
+    if _keeps(one, goal):
         return WITH_MARGIN
-    return PASSED if all(check.kept for check in all_checks) else FAILED
+    return PASSED if _keeps(one, limits) else FAILED
 
 
 def _refused(recipe: str, seconds: float, error: ModelError) -> Trial:

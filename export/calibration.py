@@ -57,6 +57,10 @@ class CalibrationSet:
                 image_u8[0, 0], image_u8[0, -1] = 0, 255
             yield grey_to_float(image_u8)[np.newaxis, :, :, np.newaxis]
 
+    def spread(self, count: int) -> NDArray[np.uint8]:
+        """(n, S, S) with n at most `count`: images evenly apart in the order of their paths, so that classes mix."""
+        return self.images_u8[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
+
     def without(self, rows: Iterable[int]) -> CalibrationSet:
         """This set without the images at these indices."""
         left_out = set(rows)

@@ -55,6 +55,11 @@ def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDA
     return np.concatenate(batches)
 
 
+def as_input(images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, S, S, 1), 0 to 1: grey images (n, S, S) as a network with input `grey` takes them."""
+    return grey_to_float(images_u8)[..., np.newaxis]
+
+
 def rounding_noise(model: keras.Model, images_u8: NDArray[np.uint8]) -> float:
     """How far float32 rounding moves the network's probabilities from those of the same network in float64."""
     return _largest_difference(model, in_float64(model), images_u8)

@@ -15,6 +15,7 @@ from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
 from export.bundle import new_bundle, refuse_foreign, write_manifest
 from export.evidence import Evidence, ImageSet, choosing_images, gather, read_training_images
+from export.limits import goal_of
 from export.recipes import AUTO, NAMES, TRAINED, Material, open_recipe
 from export.request import ExportRequest
 from export.run import FloatNetwork, open_network
@@ -126,6 +127,7 @@ def _quantise(
         material,
         _with_reference(choosing, model),
         request.limits,
+        goal_of(request.limits),
     )
 
 

@@ -20,10 +20,10 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from edge_runtime.quantization import grey_to_float
-from export.ranges import least_squares_range
+from export.deployed import as_input
+from export.layer_ranges import IMAGES, layer_ranges
 from train.checkpoint import restore_variables, store_variables
-from train.integer_grid import WEIGHTED, FakeInt8, Logit, OnGrid, is_rounded, put_on_grid, run_layers
+from train.integer_grid import WEIGHTED, FakeInt8, Logit, OnGrid, put_on_grid, run_layers
 
 Tell = Callable[[str], None]
 
@@ -31,8 +31,6 @@ EPOCHS = 2  # over the images, where the budget allows: four came no closer
 LEARNING_RATE = 3e-5  # of Adam at the start, falling as a cosine to nothing; at 1e-4 int8 came no closer at all
 
 _BATCH = 32  # images of one step
-_RANGE_IMAGES = 32  # that set the ranges of tensors
-_TENSORS_AT_ONCE = 4  # of which values are in memory while ranges are measured
 _TIMED_STEPS = 4  # for the estimate; the first of them also builds the graph and does not count
 _STEPS_BETWEEN_STATES = 20
 _SEED = 0
@@ -79,7 +77,7 @@ class _Training:
 
     def __init__(self, network: keras.Model, teacher: keras.Model, images_u8: NDArray[np.uint8]) -> None:
         self._images_u8 = images_u8
-        self._student = _student(network, teacher, _ranges(teacher, images_u8[:_RANGE_IMAGES]))
+        self._student = _student(network, teacher, layer_ranges(teacher, as_input(images_u8[:IMAGES])))
         self._optimizer = keras.optimizers.Adam(LEARNING_RATE)
         self._student.compile(optimizer=self._optimizer)
         self._optimizer.build(self._student.trainable_variables)
@@ -114,7 +112,7 @@ class _Training:
         """Learns from the next batch."""
         done = self.done
         self._optimizer.learning_rate = LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * done / self.steps))
-        self._student.train_on_batch(_input(self._images_u8[_rows(len(self._images_u8), done)]))
+        self._student.train_on_batch(as_input(self._images_u8[_rows(len(self._images_u8), done)]))
 
 
 def _rows(count: int, step: int) -> NDArray[np.int64]:
@@ -161,25 +159,6 @@ def _tensors_and_logit(teacher: keras.Model, names: list[str]) -> keras.Model:
     observed = keras.Model(teacher.inputs[0], [*(teacher.get_layer(name).output for name in names), logit])
     observed.trainable = False
     return observed
-
-
-def _ranges(network: keras.Model, images_u8: NDArray[np.uint8]) -> dict[str, tuple[float, float]]:
-    """(smallest, largest) value that int8 covers of each tensor that it rounds, by the name of its layer.
-
-    Not of the probability: export rounds the logit in a way of its own.
-    """
-    names = [layer.name for layer in network.operations[:-1] if is_rounded(layer)]
-    ranges = {}
-    for first in range(0, len(names), _TENSORS_AT_ONCE):
-        some = names[first : first + _TENSORS_AT_ONCE]
-        reader = keras.Model(network.inputs[0], [network.get_layer(name).output for name in some])
-        found = reader.predict_on_batch(_input(images_u8))
-        ranges |= {name: least_squares_range(values) for name, values in zip(some, found, strict=True)}
-    return ranges
-
-
-def _input(images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return grey_to_float(images_u8)[..., np.newaxis]
 
 
 def _key(teacher: keras.Model, images_u8: NDArray[np.uint8]) -> str:

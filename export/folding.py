@@ -7,7 +7,6 @@ that of x with other weights, where the border, zero after the scaling, is -b / 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,12 +15,10 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
+from train.network_graph import Inputs, again, followers, rebuild
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 WEIGHTED = (*CONVOLUTIONS, layers.Dense)
-
-Inputs = list[keras.KerasTensor]
-Make = Callable[[layers.Layer, Inputs], keras.KerasTensor]  # (layer, its inputs) -> what stands in its place
 
 
 class ConstantPadding(layers.Layer):
@@ -76,44 +73,12 @@ def folded(model: keras.Model) -> keras.Model:
     return rebuild(model, make)
 
 
-def rebuild(model: keras.Model, make: Make) -> keras.Model:
-    """A new functional network in which each layer is replaced by what `make` puts in its place.
-
-    Raises:
-        ModelError: the network is nested, has an operation that is no layer, or uses a layer twice.
-    """
-    (entry,) = model.inputs
-    start = keras.Input(entry.shape[1:], name=entry.name, dtype=entry.dtype)
-    tensors = {id(entry): start}
-    for layer in model.operations:
-        if isinstance(layer, layers.InputLayer):
-            continue
-        if isinstance(layer, keras.Model) or not isinstance(layer, layers.Layer) or len(layer._inbound_nodes) != 1:
-            raise ModelError(
-                f"{model.name}: layer {layer.name} is nested, used twice or no layer; a flat network is needed"
-            )
-        (node,) = layer._inbound_nodes
-        tensors[id(node.output_tensors[0])] = make(layer, [tensors[id(tensor)] for tensor in node.input_tensors])
-    return keras.Model(start, [tensors[id(tensor)] for tensor in model.outputs], name=model.name)
-
-
-def again(layer: layers.Layer, inputs: Inputs) -> keras.KerasTensor:
-    """The output of a copy of a layer, with its weights."""
-    copy = type(layer).from_config(layer.get_config())
-    output = copy(inputs if len(inputs) > 1 else inputs[0])
-    copy.set_weights(layer.get_weights())
-    return output
-
-
-def followers(model: keras.Model) -> dict[str, list[layers.Layer]]:
-    """The layers that read the output of each layer, by its name."""
-    producers = {id(layer.output): layer.name for layer in model.operations}
-    following: dict[str, list[layers.Layer]] = {layer.name: [] for layer in model.operations}
-    for layer in model.operations:
-        for node in layer._inbound_nodes:
-            for tensor in node.input_tensors:
-                following[producers[id(tensor)]].append(layer)
-    return following
+def foldable(model: keras.Model) -> keras.Model | None:
+    """The folded network; None where it cannot be had (see `folded`)."""
+    try:
+        return folded(model)
+    except ModelError:
+        return None
 
 
 def _is_linear(layer: layers.Layer) -> bool:

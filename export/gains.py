@@ -11,7 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from export.deployed import float_probabilities, in_float64
-from export.int8_files import foldable
+from export.folding import foldable
 
 _FLOAT32_BYTES = 4
 
@@ -60,10 +60,11 @@ def measure_gains(model: keras.Model, grey_model: keras.Model, images_u8: NDArra
 
 def operations(model: keras.Model) -> int:
     """Multiplications with addition for one image: of weighted layers, normalisation and scaling."""
-    return sum(_operations_of(layer) for layer in model.layers)
+    return sum(operations_of_layer(layer) for layer in model.layers)
 
 
-def _operations_of(layer: layers.Layer) -> int:
+def operations_of_layer(layer: layers.Layer) -> int:
+    """As `operations`, of one layer."""
     if isinstance(layer, keras.Model):
         return operations(layer)
     values = int(np.prod(layer.output.shape[1:])) if hasattr(layer, "output") else 0

@@ -14,7 +14,6 @@ from export.limits import Limits
 from export.parity import FLOAT_PREFIX, NOT_JUDGED, FileParity, Parity, upper_bound
 
 PASSED, FAILED, TOO_SMALL = "passed", "failed", "too small"
-MARGIN = 0.5  # share of each limit that a file with margin stays below
 
 _WORST_FIRST = (FAILED, TOO_SMALL, PASSED)
 _ROUNDING = 1e-9  # 0.99 - 0.98 is 0.010000000000000009 in float64: a figure at its limit keeps it
@@ -33,11 +32,6 @@ class Check:
     def kept(self) -> bool:
         """Whether the figure keeps its limit, or is unknown. A figure that is no number does not keep it."""
         return self.figure is None or self.figure <= self.limit + _ROUNDING
-
-    @property
-    def kept_with_margin(self) -> bool:
-        """Whether it stays at half of its limit or below."""
-        return self.figure is None or self.figure <= self.limit * MARGIN + _ROUNDING
 
 
 def checks(one: FileParity, limits: Limits) -> tuple[Check, ...]:

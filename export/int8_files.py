@@ -8,22 +8,17 @@ import keras
 
 from edge_runtime.errors import ModelError
 from export.calibration import CalibrationSet
-from export.folding import folded
+from export.deployed import as_input
+from export.fine_logit import ends_with_one_sigmoid, logit_reach, with_fine_logit
 from export.qdq import QdqScheme, to_int8_onnx
-from export.ranges import Inputs, Ranges
+from export.ranges import Inputs, Ranges, TensorReader
 from export.to_onnx import to_float_onnx
 from export.to_tflite import to_float_tflite, to_int8_tflite
 from export.twins import pair_tensors
 
+_FEW = 32  # calibration images that tell how far the logit reaches
+
 RangeRule = Callable[[bytes, Inputs], Ranges]  # (float .tflite file, calibration inputs) -> ranges of its tensors
-
-
-def foldable(model: keras.Model) -> keras.Model | None:
-    """The folded network; None where it cannot be had (see export.folding)."""
-    try:
-        return folded(model)
-    except ModelError:
-        return None
 
 
 def quantise_network(
@@ -45,9 +40,12 @@ def quantise_network(
     Raises:
         ModelError: an operator has no int8 form.
     """
-    float_tflite = to_float_tflite(network)
+    reach = None
+    if ends_with_one_sigmoid(network):
+        reach = logit_reach(network, as_input(calibration.spread(_FEW)))
+    float_tflite = to_float_tflite(network if reach is None else with_fine_logit(network, reach))
     float_onnx = to_float_onnx(network) if ".onnx" in formats else None
-    return quantise_files({".tflite": float_tflite, ".onnx": float_onnx}, formats, calibration, rule, scheme)
+    return quantise_files({".tflite": float_tflite, ".onnx": float_onnx}, formats, calibration, rule, scheme, reach)
 
 
 def quantise_files(
@@ -56,12 +54,15 @@ def quantise_files(
     calibration: CalibrationSet,
     rule: RangeRule,
     scheme: QdqScheme | None = None,
+    reach: float | None = None,
 ) -> dict[str, bytes]:
-    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file."""
+    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file, but for a given reach of logits."""
     float_tflite, float_onnx = float_files[".tflite"], float_files.get(".onnx")
     if float_tflite is None:
         raise ModelError("ranges are measured on the float .tflite file, and there is none")
     ranges = rule(float_tflite, calibration.inputs)
+    if reach is not None:
+        ranges |= dict.fromkeys(TensorReader(float_tflite).logits, (-reach, reach))
     quantized = {}
     if ".tflite" in formats:
         quantized[".tflite"] = to_int8_tflite(float_tflite, ranges)

@@ -87,16 +87,31 @@ def layer_noise(float_file: Path, int8_file: Path, images_u8: NDArray[np.uint8])
 
 
 def _pairs(exact: _Graph, rounded: _Graph) -> list[tuple[int, int]]:
-    """Operators of both files in the same order, of the same type and shape: folding left some out of one of them."""
-    keys = [[(kind, shape) for kind, _, shape in graph.operators] for graph in (exact, rounded)]
+    """Operators of both files in the same order, of the same type and shape: folding left some out of one of them.
+
+    A tensor of the int8 file may hold each channel several times.
+    """
+    axis = exact.channel_axis
+    keys = [[(kind, _without(shape, axis)) for kind, _, shape in graph.operators] for graph in (exact, rounded)]
     blocks = SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks()
-    return [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
+    pairs = [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
+    shapes = ((exact.operators[one][2], rounded.operators[other][2]) for one, other in pairs)
+    return [pair for pair, (one, other) in zip(pairs, shapes, strict=True) if other[axis] % one[axis] == 0]
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """A shape without one of its axes."""
+    place = axis % len(shape)
+    return (*shape[:place], *shape[place + 1 :])
 
 
 def _powers(exact: NDArray[np.float32], rounded: NDArray[np.float32], channel_axis: int) -> NDArray[np.float64]:
     """(3, channels): sums of exact², exact · rounded and rounded²."""
     x, y = (np.moveaxis(values, channel_axis, -1).astype(np.float64) for values in (exact, rounded))
-    x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    channels = x.shape[-1]
+    # Copies of the channels stand one set behind the other; what is read of them is their mean.
+    x, y = x.reshape(-1, channels), y.reshape(len(y), -1, y.shape[-1] // channels, channels).mean(axis=2)
+    y = y.reshape(-1, channels)
     return np.stack([(x * x).sum(axis=0), (x * y).sum(axis=0), (y * y).sum(axis=0)])
 
 

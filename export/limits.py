@@ -21,8 +21,19 @@ class Limits:
         return asdict(self)
 
 
+_MARGIN = 0.5  # share of each limit that a recipe ought to stay below
+
 # What `--gate` names: what every bundle has to keep, and what good recipes reach.
 PRESETS = {"default": Limits(), "aim": Limits(auc=0.002, changed=0.005, distance=0.10, percentile_99=0.03)}
+
+# No recipe is good enough before it reaches the aim; of the percentile some more, since other images will judge it.
+_GOAL = replace(PRESETS["aim"], percentile_99=0.025)
+
+
+def goal_of(limits: Limits) -> Limits:
+    """What a recipe has to keep on validation images for no other to be tried: half of each limit, and the aim."""
+    halves = {name: limit * _MARGIN for name, limit in limits.to_dict().items()}
+    return Limits(**{name: min(half, getattr(_GOAL, name)) for name, half in halves.items()})
 
 
 def limits_of(preset: str, **given: float | None) -> Limits:

@@ -45,7 +45,7 @@ class TensorReader:
         (entry,) = self._interpreter.get_input_details()
         self._entry = entry["index"]
         self.indices = [self._entry, *_written_tensors(self._interpreter)]  # of the tensors, in order of writing
-        self.logits = _logits(self._interpreter)  # indices of those that a sigmoid reads
+        self.logits, self.probabilities = _around_sigmoids(self._interpreter)  # indices
         self.moved = _moved(self._interpreter, self._entry)  # indices of those that hold the input, padded or reshaped
 
     def read(self, image: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -70,7 +70,8 @@ def measure_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
             lowest[index] = min(lowest[index], float(values.min()))
             highest[index] = max(highest[index], float(values.max()))
     found = {index: (lowest[index], highest[index]) for index in reader.indices}
-    return found | {index: _within_reach(*found[index]) for index in reader.logits}
+    known = {index: _within_reach(*found[index]) for index in reader.logits}
+    return found | known | dict.fromkeys(reader.probabilities, (0.0, 1.0))
 
 
 def _within_reach(lowest: float, highest: float) -> tuple[float, float]:
@@ -109,7 +110,7 @@ def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, 
     """Counts of the values of each tensor, in bins over its full range; not of the input, logits and constants."""
     reader = TensorReader(float_tflite)
     # The input keeps its scale of 1/255 wherever it is moved to.
-    kept = reader.logits | reader.moved
+    kept = reader.logits | reader.probabilities | reader.moved
     counted = [index for index in reader.indices if index not in kept and not _is_flat(*full[index])]
     counts = {index: np.zeros(_BINS) for index in counted}
     for image in inputs():
@@ -172,6 +173,14 @@ def _moved(interpreter: Interpreter, entry: int) -> set[int]:
     return moved
 
 
-def _logits(interpreter: Interpreter) -> set[int]:
-    operators = interpreter._get_ops_details()
-    return {int(index) for operator in operators if operator["op_name"] == "LOGISTIC" for index in operator["inputs"]}
+def _around_sigmoids(interpreter: Interpreter) -> tuple[set[int], set[int]]:
+    """Indices of what sigmoids read, and of what they write or a dense layer makes of it: the mean of some copies."""
+    logits: set[int] = set()
+    probabilities: set[int] = set()
+    for operator in interpreter._get_ops_details():  # in order of execution
+        if operator["op_name"] == "LOGISTIC":
+            logits.add(int(operator["inputs"][0]))
+            probabilities.add(int(operator["outputs"][0]))
+        elif operator["op_name"] == "FULLY_CONNECTED" and int(operator["inputs"][0]) in probabilities:
+            probabilities.add(int(operator["outputs"][0]))
+    return logits, probabilities

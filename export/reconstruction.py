@@ -19,8 +19,9 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from export.folding import WEIGHTED, followers, same_border
+from export.folding import WEIGHTED, same_border
 from export.ranges import least_squares_range
+from train.network_graph import followers
 
 LARGEST_INTEGER = 127
 _BATCH = 16  # images

@@ -24,7 +24,7 @@ class Augmentation:
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
     "cnn": {"image_size": 96, "epochs": 10, "rotation": 6.0, "shift": 0.02, "zoom": 0.05},
     "mobilenetv2": {
-        **{"image_size": 96, "epochs": 12, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
+        **{"image_size": 96, "epochs": 15, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
         **{"alpha": 0.35, "weights": "none", "learning_rate": 6e-3},
     },
 }

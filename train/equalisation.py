@@ -16,6 +16,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from train.integer_grid import MOVING, is_rounded
+from train.network_graph import layers_below
 
 LARGEST_GAIN = 16.0  # of a channel: one that hardly speaks is not blown up to noise
 
@@ -71,7 +72,7 @@ def _tied_tensors(model: keras.Model) -> list[_Tied]:
     group_of: dict[str, _Tied] = {}  # by the name of the layer that writes or moves a tensor
     groups: list[_Tied] = []
     for layer in model.operations:
-        inputs = [group_of[below.name] for below in _layers_below(layer) if below.name in group_of]
+        inputs = [group_of[below.name] for below in layers_below(layer) if below.name in group_of]
         if isinstance(layer, layers.Add) and inputs:
             group = _joined(inputs, groups, group_of)
             group.names.append(layer.name)
@@ -94,7 +95,7 @@ def _tied_tensors(model: keras.Model) -> list[_Tied]:
 def _new_group(layer: layers.Layer) -> _Tied:
     writer, limit = layer, None
     if isinstance(layer, layers.ReLU):
-        (below,) = _layers_below(layer)
+        (below,) = layers_below(layer)
         writer, limit = below, layer.max_value
     can = isinstance(writer, _WRITERS) and (writer is layer or limit is not None)
     return _Tied([writer] if can else [], [], [layer.name], None if limit is None else float(limit), can)
@@ -118,10 +119,6 @@ def _joined(inputs: list[_Tied], groups: list[_Tied], group_of: dict[str, _Tied]
 def _continues(layer: layers.Layer) -> bool:
     """Whether a layer is part of writing the tensor, rather than a reader of it."""
     return isinstance(layer, (layers.BatchNormalization, layers.ReLU)) and not is_rounded(layer)
-
-
-def _layers_below(layer: layers.Layer) -> list[layers.Layer]:
-    return [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
 
 
 def _reach(model: keras.Model, names: list[str], images: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:

@@ -27,7 +27,7 @@ _LOG_FLOOR = 1e-7  # of a probability inside a logarithm
 class Phase:
     """One stretch of training with one optimiser."""
 
-    name: str  # `all`, `head` or `fine-tuning`
+    name: str  # of the phase, and of the folder that keeps its state
     model: keras.Model  # what is trained: inputs as in `batches`, one probability out
     epochs: int  # passes
     learning_rate: float  # of Adam in the first epoch; falls with the root of what is left of the phase

@@ -29,6 +29,8 @@ MOVING = (
     layers.MaxPooling2D,
 )
 
+_GRID_TOLERANCE = 1e-5  # of the largest weight; half a step of a layer's largest channel is 0.004
+
 Tensor = Any  # of the backend, or symbolic
 Make = Callable[[layers.Layer, list[Tensor]], Tensor]  # (layer, its inputs) -> its output
 
@@ -113,6 +115,17 @@ def put_on_grid(model: keras.Model) -> None:
         if isinstance(layer, WEIGHTED):
             kernel, *rest = layer.get_weights()
             layer.set_weights([np.asarray(on_grid(ops.convert_to_tensor(kernel), layer)), *rest])
+
+
+def lies_on_grid(model: keras.Model) -> bool:
+    """Whether the kernel of every weighted layer lies on the int8 grid already, but for float32 rounding."""
+    for layer in model.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel = np.asarray(layer.kernel)
+            distance = np.abs(np.asarray(on_grid(ops.convert_to_tensor(kernel), layer)) - kernel)
+            if distance.max() > _GRID_TOLERANCE * np.abs(kernel).max():
+                return False
+    return True
 
 
 def with_kernels_on_grid(model: keras.Model) -> keras.Model:

@@ -93,6 +93,8 @@ def measure_bounds(model: keras.Model, upto: str, images: NDArray[np.float32]) -
     batches = [extremes.predict_on_batch(images[row : row + _BATCH]) for row in range(0, len(images), _BATCH)]
     found = np.array(batches, np.float64)
     lowest, highest = found[:, 0::2].min(axis=0), found[:, 1::2].max(axis=0)
+    # int8 must hold zero exactly; where bounds leave it out, fake quantisation moves them and clips the other end.
+    lowest, highest = np.minimum(lowest, 0.0), np.maximum(highest, 0.0)
     return {name: (float(low), float(high)) for name, low, high in zip(names, lowest, highest, strict=True)}
 
 

@@ -60,6 +60,7 @@ _RECIPES = {
     "mse": ("export.recipes.mse", "LeastSquares"),
     "equalised": ("export.recipes.equalised", "Equalised"),
     "rounded": ("export.recipes.rounded", "Rounded"),
+    "staggered": ("export.recipes.staggered", "Staggered"),
     "finetuned": ("export.recipes.finetuned", "FineTuned"),
 }
 NAMES = tuple(_RECIPES)  # from cheapest to dearest

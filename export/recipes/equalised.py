@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.quantization import grey_to_float
+from export.deployed import as_input
 from export.folding import folded
 from export.int8_files import quantise_network
 from export.ranges import least_squares_ranges
@@ -28,15 +28,18 @@ class Equalised:
 
     def quantize(self, model: keras.Model, float_files: Mapping[str, bytes], material: Material) -> dict[str, bytes]:
         """See `Recipe.quantize`."""
+        network = self._network(model, material)
+        return quantise_network(network, tuple(float_files), material.calibration, least_squares_ranges)
+
+    def _network(self, model: keras.Model, material: Material) -> keras.Model:
+        """The folded network with its weights on the int8 grid."""
         network = folded(model)
         if not network.layers[-1].get_weights():
             raise ModelError(f"{model.name}: its last layer is not the dense one that gives the probability")
-        calibration = material.calibration
-        chosen = np.linspace(0, len(calibration) - 1, min(IMAGES, len(calibration))).astype(int)
         material.tell(f"{self.name}: equalising channels")
-        equalise(network, grey_to_float(calibration.images_u8)[..., np.newaxis])
-        self._round(network, grey_to_float(calibration.images_u8[chosen])[..., np.newaxis], material)
-        return quantise_network(network, tuple(float_files), calibration, least_squares_ranges)
+        equalise(network, as_input(material.calibration.images_u8))
+        self._round(network, as_input(material.calibration.spread(IMAGES)), material)
+        return network
 
     def _round(self, network: keras.Model, images: NDArray[np.float32], material: Material) -> None:
         """Puts the weights on the int8 grid, in place."""

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.fine_tuning import fine_tune
-from export.folding import WEIGHTED, again, rebuild
+from export.folding import WEIGHTED
 from export.recipes import Material
 from export.recipes.equalised import Equalised
 from export.reconstruction import nearest, reconstruct
+from train.network_graph import again, rebuild
 
 
 class FineTuned(Equalised):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import keras
 
-from export.int8_files import RangeRule, foldable, quantise_network
+from export.folding import foldable
+from export.int8_files import RangeRule, quantise_network
 from export.qdq import QdqScheme
 from export.ranges import measure_ranges
 from export.recipes import Material

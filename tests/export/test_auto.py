@@ -12,7 +12,7 @@ from edge_runtime.errors import ModelError
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
 from export.calibration import CalibrationSet
-from export.limits import Limits
+from export.limits import PRESETS, Limits, goal_of
 from export.parity import EvaluationSet
 from export.quiet import quiet_converters
 from export.recipes import Material
@@ -63,9 +63,10 @@ def choosing():
 
     def choose(*names: str, limit: float):
         limits = Limits(auc=1.0, changed=1.0, distance=1.0, percentile_99=limit)
+        goal = dataclasses.replace(limits, percentile_99=limit / 2)
         material = Material(calibration, lambda: images_u8, str)
         with quiet_converters():
-            return auto.choose([recipes[name] for name in names], grey, floats, SPEC, material, images, limits)
+            return auto.choose([recipes[name] for name in names], grey, floats, SPEC, material, images, limits, goal)
 
     return choose
 
@@ -111,3 +112,12 @@ def test_a_recipe_that_cannot_quantise_the_network_is_noted_and_passed_over(choo
     assert "a layer is not understood" in choice.tried[0].outcome and choice.tried[0].decisions_changed is None
     with pytest.raises(ModelError, match="a layer is not understood"):
         choosing("refusing", limit=1.0)
+
+
+def test_the_goal_is_half_of_each_limit_and_never_wider_than_the_aim():
+    aim = PRESETS["aim"]
+    for preset in PRESETS.values():
+        goal, half = goal_of(preset).to_dict(), {name: limit / 2 for name, limit in preset.to_dict().items()}
+        assert all(goal[name] <= min(half[name], getattr(aim, name)) for name in goal)
+    assert goal_of(Limits()).changed == aim.changed and goal_of(Limits()).sensitivity == Limits().sensitivity / 2
+    assert goal_of(Limits(percentile_99=0.001)).percentile_99 == 0.0005
