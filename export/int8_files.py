@@ -56,7 +56,7 @@ def quantise_files(
     scheme: QdqScheme | None = None,
     reach: float | None = None,
 ) -> dict[str, bytes]:
-    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file, but for a given reach of logits."""
+    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file, unless logits' is given."""
     float_tflite, float_onnx = float_files[".tflite"], float_files.get(".onnx")
     if float_tflite is None:
         raise ModelError("ranges are measured on the float .tflite file, and there is none")
