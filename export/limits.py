@@ -28,12 +28,16 @@ PRESETS = {"default": Limits(), "aim": Limits(auc=0.002, changed=0.005, distance
 
 # No recipe is good enough before it reaches the aim; of the percentile some more, since other images will judge it.
 _GOAL = replace(PRESETS["aim"], percentile_99=0.025)
+_WHOLE = ("sensitivity", "specificity")  # half a point is less than one decision of the few hundred that there are
 
 
 def goal_of(limits: Limits) -> Limits:
-    """What a recipe has to keep on validation images for no other to be tried: half of each limit, and the aim."""
-    halves = {name: limit * _MARGIN for name, limit in limits.to_dict().items()}
-    return Limits(**{name: min(half, getattr(_GOAL, name)) for name, half in halves.items()})
+    """What a recipe has to keep on validation images for no other to be tried: half of each limit, and the aim.
+
+    Of sensitivity and specificity it is the whole limit.
+    """
+    shares = {name: limit * (1.0 if name in _WHOLE else _MARGIN) for name, limit in limits.to_dict().items()}
+    return Limits(**{name: min(share, getattr(_GOAL, name)) for name, share in shares.items()})
 
 
 def limits_of(preset: str, **given: float | None) -> Limits:

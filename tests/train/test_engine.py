@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ prepare_backend(0)
 
 from train import fitting  # noqa: E402
 from train.engine import train_and_evaluate  # noqa: E402
+from train.integer_grid import lies_on_grid  # noqa: E402
 
 SMALL = {"image_size": 32, "alpha": 0.35, "epochs": 2, "split": "folders", "draws": 2, "calibration_images": 12}
 PARTS = {
@@ -68,6 +70,16 @@ def test_calibration_images_are_training_images_with_their_hashes(run):
         assert hashlib.sha256(image.read_bytes()).hexdigest() == row["sha256"]
         with Image.open(image) as opened:
             assert (opened.mode, opened.size) == ("L", (32, 32))
+
+
+@pytest.mark.parametrize(("epochs", "phases"), [(2, {"float": 2}), (4, {"float": 3, "on the grid": 1})])
+def test_a_mobilenetv2_from_random_values_ends_on_the_int8_grid(phantoms, tmp_path, epochs, phases):
+    import keras
+
+    train_and_evaluate(config("mobilenetv2", epochs=epochs), phantoms, tmp_path / "run")
+    with (tmp_path / "run" / "history.csv").open() as stream:
+        assert Counter(row["phase"] for row in csv.DictReader(stream)) == phases
+    assert lies_on_grid(keras.models.load_model(tmp_path / "run" / "model.keras")) == (len(phases) == 2)
 
 
 def test_the_same_seed_gives_the_same_network(run, phantoms, tmp_path):
