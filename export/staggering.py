@@ -54,14 +54,13 @@ def choose_copies(
     Args:
         network: folded (see export.folding).
         variances: what rounding each tensor adds to the variance of the answer, by the name of the layer that ends it.
-        most_operations: of the network with its copies, as a multiple of those without.
-        most_weights: the same of its weights.
+        most_operations: of the network with its copies, for one image.
+        most_weights: of the network with its copies.
     """
     groups = [group for group in _tied_layers(network) if group.can_be_copied]
     noise = [sum(variances.get(name, 0.0) for name in group.names) for group in groups]
     copies = {name: 1 for group in groups for name in group.names}
     costs = costs_with(network, copies)
-    limits = most_operations * costs[0], most_weights * costs[1]
     open_groups = [number for number, variance in enumerate(noise) if variance > 0.0]
     while open_groups:
         gains = {}
@@ -69,7 +68,7 @@ def choose_copies(
             now = copies[groups[number].names[0]]
             tried = copies | dict.fromkeys(groups[number].names, 2 * now)
             cost = costs_with(network, tried)
-            if cost[0] <= limits[0] and cost[1] <= limits[1] and 2 * now <= MOST_COPIES:
+            if cost[0] <= most_operations and cost[1] <= most_weights and 2 * now <= MOST_COPIES:
                 gains[number] = noise[number] / now**2 / max(cost[0] - costs[0], 1), tried, cost
         if not gains:
             break

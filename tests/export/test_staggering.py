@@ -103,19 +103,22 @@ def test_int8_with_copies_is_closer_to_the_network(network, images_u8):
 
 
 def test_copies_go_where_they_take_most_noise_for_their_operations(network):
-    loudest = choose_copies(network, {"narrow": 1.0, "first_relu": 1e-6, "deep_relu": 1e-6}, 1.6, 3.0)
+    operations, weights = costs_with(network, {})
+    noise = {"narrow": 1.0, "first_relu": 1e-6, "deep_relu": 1e-6}
+    loudest = choose_copies(network, noise, 1.6 * operations, 3.0 * weights)
     assert set(loudest) == TIED[1] and set(loudest.values()) <= {2, 4, 8}
-    assert choose_copies(network, {"narrow": 1.0}, 1.0, 3.0) == {}
-    assert choose_copies(network, {"narrow": 1.0}, 9.0, 1.0) == {}
-    assert choose_copies(network, {}, 9.0, 9.0) == {}
+    assert choose_copies(network, {"narrow": 1.0}, operations, 3.0 * weights) == {}
+    assert choose_copies(network, {"narrow": 1.0}, 9.0 * operations, weights) == {}
+    assert choose_copies(network, {}, 9.0 * operations, 9.0 * weights) == {}
 
 
 def test_costs_stay_within_what_is_allowed(network):
     noise = dict.fromkeys([layer.name for layer in network.layers], 1.0)
     plain = costs_with(network, {})
     for most in (1.2, 2.0, 4.0):
-        operations_now, weights_now = costs_with(network, choose_copies(network, noise, most, most))
-        assert operations_now <= most * plain[0] and weights_now <= most * plain[1]
+        copies = choose_copies(network, noise, most * plain[0], most * plain[1])
+        operations_now, weights_now = costs_with(network, copies)
+        assert copies and operations_now <= most * plain[0] and weights_now <= most * plain[1]
 
 
 def test_what_a_flattened_dense_layer_reads_and_the_answer_are_not_copied():
@@ -124,7 +127,7 @@ def test_what_a_flattened_dense_layer_reads_and_the_answer_are_not_copied():
     x = layers.Dense(4, activation="relu", name="hidden")(layers.Flatten(name="flat")(x))
     model = keras.Model(grey, layers.Dense(1, activation="sigmoid", name="probability")(x))
     noise = dict.fromkeys([layer.name for layer in model.layers], 1.0)
-    assert set(choose_copies(model, noise, 9.0, 9.0)) == {"hidden"}
+    assert set(choose_copies(model, noise, 1e9, 1e9)) == {"hidden"}
 
 
 def test_sensitivity_is_what_rounding_a_tensor_alone_changes(network, images_u8):
