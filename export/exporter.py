@@ -16,7 +16,7 @@ from edge_runtime.errors import DataError
 from export.bundle import new_bundle, refuse_foreign, write_manifest
 from export.evidence import Evidence, ImageSet, choosing_images, gather, read_training_images
 from export.limits import goal_of
-from export.recipes import AUTO, NAMES, TRAINED, Material, open_recipe
+from export.recipes import AUTO, NAMES, ROUNDING, TRAINED, Material, open_recipe
 from export.request import ExportRequest
 from export.run import FloatNetwork, open_network
 
@@ -120,7 +120,7 @@ def _quantise(
         return auto.Choice(recipe.name, recipe.quantize(grey_model, floats, material))
     choosing = choosing_images(network, calibration, warn)
     return auto.choose(
-        [open_recipe(name) for name in NAMES if name not in TRAINED or request.budget_minutes is not None],
+        [open_recipe(name) for name in _worth_trying(grey_model, request.budget_minutes, tell)],
         grey_model,
         floats,
         network.spec,
@@ -129,6 +129,19 @@ def _quantise(
         request.limits,
         goal_of(request.limits),
     )
+
+
+def _worth_trying(model: keras.Model, budget_minutes: float | None, tell: Tell) -> list[str]:
+    """Names of the recipes that `auto` tries."""
+    from export.folding import foldable
+    from train.integer_grid import lies_on_grid
+
+    network = foldable(model)
+    needless = () if budget_minutes is not None else TRAINED
+    if network is not None and lies_on_grid(network):
+        tell(f"the kernels lie on the int8 grid already: recipes {' and '.join(ROUNDING)} are left out")
+        needless += ROUNDING
+    return [name for name in NAMES if name not in needless]
 
 
 def _state_folder(out: Path) -> Path:

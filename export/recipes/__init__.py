@@ -64,6 +64,7 @@ _RECIPES = {
     "finetuned": ("export.recipes.finetuned", "FineTuned"),
 }
 NAMES = tuple(_RECIPES)  # from cheapest to dearest
+ROUNDING = ("equalised", "rounded")  # choose integers for kernels: no use where these lie on the int8 grid already
 TRAINED = ("finetuned",)  # take many minutes: `auto` tries them only where it is given a budget
 AUTO = "auto"  # in place of a name: the cheapest that does, see export/auto.py
 

@@ -123,3 +123,22 @@ def test_the_goal_is_half_of_each_limit_and_never_wider_than_the_aim():
         assert (goal.sensitivity, goal.specificity) == (preset.sensitivity, preset.specificity)
     assert goal_of(Limits()).changed == aim.changed
     assert goal_of(Limits(percentile_99=0.001)).percentile_99 == 0.0005
+
+
+def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_already():
+    with quiet_converters():
+        import keras
+
+        from export.exporter import _worth_trying
+        from train.integer_grid import put_on_grid
+        from train.models import build_cnn
+
+        keras.utils.set_random_seed(2)
+        network = build_cnn(SPEC.size)
+        told: list[str] = []
+        tried = _worth_trying(network, None, told.append)
+        assert {"equalised", "rounded"} <= set(tried) and "finetuned" not in tried and not told
+        assert "finetuned" in _worth_trying(network, 5.0, told.append)
+        put_on_grid(network)
+        assert set(tried) - set(_worth_trying(network, None, told.append)) == {"equalised", "rounded"}
+        assert "equalised and rounded are left out" in told[0]
