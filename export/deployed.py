@@ -23,7 +23,7 @@ INPUT, OUTPUT = "grey", "probability"
 # before the first convolution treat channels differently. Compared in float64, where nothing else differs.
 FOLDING_TOLERANCE = 1e-5
 
-_BATCH_SIZE = 32
+_BATCH_SIZE = 8  # images: a few at a time keep float64 within memory, and are as fast
 _KERNEL_INPUT_AXIS = 2  # of a convolution's kernel (height, width, input, output)
 
 

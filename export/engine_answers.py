@@ -87,7 +87,7 @@ def ask_elsewhere(path: Path, images_u8: NDArray[np.uint8], engine: str, python:
         images, out = Path(folder, "images.npy"), Path(folder, "answers.json")
         np.save(images, images_u8)
         done = subprocess.run(
-            [python, "-c", _ELSEWHERE, path.resolve(), engine, images, out],
+            [python.absolute(), "-c", _ELSEWHERE, path.resolve(), engine, images, out],
             env=os.environ | {"PYTHONPATH": folder},
             cwd=folder,
             capture_output=True,

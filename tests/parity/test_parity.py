@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
 from export import parity
 from export.calibration import CalibrationSet
-from export.engine_answers import Answers
+from export.engine_answers import Answers, ask, ask_elsewhere
 from export.quiet import quiet_converters
 from export.recipes import Material, open_recipe
 from train.phantom import draw
@@ -70,6 +72,15 @@ def test_answers_depend_neither_on_threads_nor_on_order_nor_on_repetition(deploy
     backwards = [together.run(image)["probability"].item() for image in images_u8[::-1]]
     again = [alone.run(image)["probability"].item() for image in images_u8]
     assert first == again == backwards[::-1]
+
+
+def test_another_python_is_found_by_a_relative_path_and_answers_alike(deployed_files, images_u8, monkeypatch):
+    specs, _ = deployed_files
+    path = next(path for path in specs if path.name == "model_int8.tflite")
+    python = Path(sys.executable)
+    monkeypatch.chdir(python.parent)
+    elsewhere = ask_elsewhere(path, images_u8, "litert", Path(python.name))
+    np.testing.assert_array_equal(elsewhere.probabilities, ask(path, specs[path], images_u8).probabilities)
 
 
 @pytest.fixture
