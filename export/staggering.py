@@ -34,6 +34,8 @@ _KEEPING = (
     layers.GlobalAveragePooling2D,
     layers.Dropout,
 )
+# Activations below which a shift of the bias is a shift of the output, but where they end.
+_SHIFTABLE = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
 
 
 @dataclass
@@ -110,7 +112,8 @@ def staggered(network: keras.Model, copies: Mapping[str, int], steps: Mapping[st
         times_below = copies.get(_below(layer), 1) if isinstance(layer, WEIGHTED) else 1
         if times == times_below == 1 or not isinstance(layer, WEIGHTED):
             return again(layer, inputs)
-        kernel, bias = (np.asarray(weights, np.float64) for weights in layer.get_weights())
+        kernel, *biases = (np.asarray(weights, np.float64) for weights in layer.get_weights())
+        bias = biases[0] if biases else np.zeros(layer.output.shape[-1])
         shifts = shifts_of(times) * step_behind(layer) if times > 1 else np.zeros(1)
         new = type(layer).from_config(_widened(layer, times))
         output = new(inputs[0])
@@ -126,7 +129,7 @@ def shifts_of(times: int) -> NDArray[np.float64]:
 
 
 def _widened(layer: layers.Layer, times: int) -> dict[str, object]:
-    settings = layer.get_config()
+    settings = {**layer.get_config(), "use_bias": True}
     for name in ("filters", "units"):
         if name in settings and not isinstance(layer, layers.DepthwiseConv2D):
             settings[name] *= times
@@ -150,8 +153,8 @@ def _tied_layers(network: keras.Model) -> list[_Tied]:
             for other in below[1:]:
                 _join(group, other, group_of)
         else:
-            group = _Tied(can_be_copied=isinstance(layer, WEIGHTED))
-            if not isinstance(layer, (layers.Conv2D, layers.Dense)) or isinstance(layer, layers.DepthwiseConv2D):
+            group = _Tied(can_be_copied=_mixes_channels(layer) and layer.activation in _SHIFTABLE)
+            if not _mixes_channels(layer):
                 for one in below:  # what reads it cannot read copies
                     one.can_be_copied = False
         group.names.append(layer.name)
@@ -161,8 +164,16 @@ def _tied_layers(network: keras.Model) -> list[_Tied]:
     return list({id(group): group for group in group_of.values()}.values())
 
 
+def _mixes_channels(layer: layers.Layer) -> bool:
+    """Whether every output of a layer reads every channel."""
+    return isinstance(layer, layers.Dense) or (isinstance(layer, layers.Conv2D) and layer.groups == 1)
+
+
 def _keeps_channels(layer: layers.Layer) -> bool:
-    return not isinstance(layer, layers.DepthwiseConv2D) or layer.depth_multiplier == 1
+    """Whether a depthwise convolution gives each channel once, below an activation that a shift passes."""
+    if not isinstance(layer, layers.DepthwiseConv2D):
+        return True
+    return layer.depth_multiplier == 1 and layer.activation in _SHIFTABLE
 
 
 def _join(group: _Tied, other: _Tied, group_of: dict[str, _Tied]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from edge_runtime.errors import ModelError
 from export.deployed import as_input
+from export.fine_logit import ends_with_one_sigmoid
 from export.folding import folded
 from export.layer_ranges import IMAGES, layer_ranges
 from export.recipes import Material
@@ -30,6 +32,8 @@ class Staggered(Rounded):
     def _network(self, model: keras.Model, material: Material) -> keras.Model:
         """The folded network with its weights on the int8 grid, and with copies."""
         network = folded(model)
+        if not ends_with_one_sigmoid(network):
+            raise ModelError(f"{model.name}: its last layer is not the dense one that gives the probability")
         if not lies_on_grid(network):
             network = super()._network(model, material)
         images = as_input(material.calibration.spread(IMAGES))

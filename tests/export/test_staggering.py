@@ -130,6 +130,24 @@ def test_what_a_flattened_dense_layer_reads_and_the_answer_are_not_copied():
     assert set(choose_copies(model, noise, 1e9, 1e9)) == {"hidden"}
 
 
+def test_layers_that_mix_no_channels_or_bend_a_shift_are_left_alone(images_u8):
+    """Grouped, multiplying and curved layers keep one copy; a layer without bias gets one for its copies."""
+    keras.utils.set_random_seed(5)
+    grey = keras.Input((SIDE, SIDE, 1), name="grey")
+    x = layers.Conv2D(4, 3, name="grouped_input")(grey)
+    x = layers.Conv2D(4, 3, groups=2, name="grouped")(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="multiplying")(x)
+    x = layers.Conv2D(4, 1, activation="swish", name="curved")(x)
+    x = layers.Conv2D(4, 1, use_bias=False, name="plain")(x)
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    model = keras.Model(grey, layers.Dense(1, activation="sigmoid", use_bias=False, name="probability")(x))
+    copies = choose_copies(model, dict.fromkeys([layer.name for layer in model.layers], 1.0), 1e9, 1e9)
+    assert set(copies) == {"plain", "mean"}
+    finer = staggered(model, copies, dict.fromkeys(copies, 0.0))
+    images = as_input(images_u8)
+    assert finer.predict(images, verbose=0) == pytest.approx(model.predict(images, verbose=0), abs=1e-6)
+
+
 def test_sensitivity_is_what_rounding_a_tensor_alone_changes(network, images_u8):
     images = as_input(images_u8)
     ranges = layer_ranges(network, images)
