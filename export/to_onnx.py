@@ -11,12 +11,13 @@ import tf2onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_runtime.spec import Tensor
-from export.deployed import INPUT, OUTPUT, deployed_function
+from export.deployed import INPUT, OUTPUT, deployed_function, graphs_freed
 from export.onnx_names import settle_names
 
 OPSET = 17  # of 2022: per-channel QDQ is in it, and ONNX Runtime reads it since 1.12
 
 
+@graphs_freed()
 def to_float_onnx(model: keras.Model) -> bytes:
     """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and output `probability`, (1, 1)."""
     function = deployed_function(model)

@@ -16,10 +16,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from edge_runtime.engines.tflite_file import SIGNATURE
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import Tensor
-from export.deployed import INPUT, OUTPUT, deployed_function
+from export.deployed import INPUT, OUTPUT, deployed_function, graphs_freed
 from export.ranges import Ranges
 
 
+@graphs_freed()
 def to_float_tflite(model: keras.Model) -> bytes:
     """A float32 `.tflite` file of a network with input `grey`.
 
