@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
 Ranges = dict[int, tuple[float, float]]  # (smallest, largest) by the index of the tensor in the file
 
-# The logit is clipped where the probability, in steps of 1/256, hardly moves any more (0.0025 and 0.9975), so that its
+# The logit is clipped where the probability, in steps of 1/255, hardly moves any more (0.0025 and 0.9975), so that its
 # 255 steps lie where decisions fall: overconfident networks have logits of -16 to 34, which would step by 0.2.
 LOGIT_REACH = 6.0
 

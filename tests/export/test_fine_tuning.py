@@ -15,7 +15,9 @@ with quiet_converters():
     from keras import layers
 
     from export import fine_tuning
+    from export.deployed import as_input
     from export.folding import WEIGHTED
+    from export.layer_ranges import layer_ranges
 
 GRID_TOLERANCE = 1e-4  # of a step: what float32 makes of 127 steps
 
@@ -50,7 +52,7 @@ def copy_of(network: keras.Model) -> keras.Model:
 
 def rounded_error(network: keras.Model, teacher: keras.Model, images_u8: np.ndarray) -> float:
     """Mean square of the change of the logit in a network calculated as int8 does."""
-    ranges = fine_tuning._ranges(teacher, images_u8)
+    ranges = layer_ranges(teacher, as_input(images_u8))
     student = fine_tuning._student(copy_of(network), copy_of(teacher), ranges)
     grey = grey_to_float(images_u8)[..., None]
     logits = [np.log(p / (1 - p)) for p in (np.asarray(model(grey), np.float64) for model in (student, teacher))]

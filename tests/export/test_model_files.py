@@ -56,7 +56,7 @@ def test_int8_tflite_takes_grey_minus_128_by_name(bundle):
     assert grey["dtype"] is np.int8 and tuple(grey["shape"])[3] == 1
     assert np.float32(grey["quantization"][0]) == np.float32(GREY_SCALE)
     assert grey["quantization"][1] == GREY_ZERO_POINT
-    assert probability["quantization"] == (1 / 256, -128)
+    assert probability["quantization"] == (np.float32(1 / 255), -128)  # the mean of four logits' probabilities
 
 
 def test_int8_onnx_takes_grey_minus_128_and_gives_a_float_probability(bundle):
