@@ -62,15 +62,15 @@ DEMO_BUNDLES := $(DEMO)/mobilenetv2-bundle $(DEMO)/cnn-bundle
 BUNDLE ?= $(DEMO_BUNDLES)
 pi: setup
 	@test "$(BUNDLE)" != "$(DEMO_BUNDLES)" || { test -d $(DEMO)/mobilenetv2-bundle && test -d $(DEMO)/cnn-bundle; } || $(MAKE) --no-print-directory demo
-	$(BIN)/python -m tests.pi.proof $(if $(IMAGES),--images $(IMAGES)) $(BUNDLE)
+	$(BIN)/python -m tools.pi.proof $(if $(IMAGES),--images $(IMAGES)) $(BUNDLE)
 
 # The least of it: LiteRT, one processor, ten images of a tiny network.
 pi-short: setup
-	$(BIN)/python -m tests.pi.proof --short tests/edge_runtime/golden/tiny_bundle
+	$(BIN)/python -m tools.pi.proof --short tests/edge_runtime/golden/tiny_bundle
 
 # For packages with --target armv7l: Pillow has no wheel for 32-bit ARM and is compiled under emulation.
 armhf-wheels: setup
-	@$(BIN)/python -m tests.pi.armhf_wheels
+	@$(BIN)/python -m tools.pi.armhf_wheels
 
 bench: setup
 	$(BIN)/python -m benchmarks.training

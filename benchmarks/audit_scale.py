@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.audit.fingerprint import CENTRED, DISCS
-from train.audit.neighbours import build_index, find_candidates
+from train.audit.copies.fingerprint import CENTRED, DISCS
+from train.audit.copies.neighbours import build_index, find_candidates
 
 DIMENSIONS = 176  # of a real fingerprint
 POSES = 200  # clusters: body parts in poses

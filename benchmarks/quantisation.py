@@ -21,28 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.quantization import grey_to_float
-from export.calibration import CalibrationSet, load_calibration
-from export.engine_answers import Answers, ask
-from export.evidence import read_split, read_training_images
-from export.parity import EvaluationSet, FileParity, compare
+from export.inputs.calibration import CalibrationSet, load_calibration
+from export.inputs.image_sets import read_split, read_training_images
+from export.inputs.run_reader import open_network
+from export.parity.engine_answers import Answers, ask
+from export.parity.measures import EvaluationSet, FileParity, compare
+from export.quantize.recipes import NAMES, Material, open_recipe
 from export.quiet import quiet_converters
-from export.recipes import NAMES, Material, open_recipe
-from export.run import open_network
 
 HEAD = "| way | format | MB | AUC change | radiographs changed | images changed | p99 | largest | seconds | ms |"
 Row = tuple[str, float, FileParity]  # way, seconds to make the file, figures
 
 
 def measure(run: Path, recipes: list[str], budget_minutes: float | None) -> Iterator[Row]:
-    from export import deployed, model_files
+    from export.convert import grey_network, model_files
 
     network = open_network(run, None, None)
     calibration = load_calibration(network.calibration, network.spec)
     test = read_split(network, "test")
-    model = deployed.load_network(network.model, network.spec.size)
-    reference = deployed.float_probabilities(model, test.images_u8)
+    model = grey_network.load_network(network.model, network.spec.size)
+    reference = grey_network.float_probabilities(model, test.images_u8)
     images = EvaluationSet(test.name, test.images_u8, test.labels, reference, groups=test.groups)
-    grey = deployed.with_grey_input(model, test.images_u8[:16])
+    grey = grey_network.with_grey_input(model, test.images_u8[:16])
     floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
     with tempfile.TemporaryDirectory() as folder:
         for name, make in (("plain converter", plain_tflite), ("plain quantize_static", plain_onnx)):

@@ -63,9 +63,9 @@ def fit_both_phases(model, backbone, sets, epochs: int) -> None:
 
 def ours(data: Path, weights: str, epochs: int) -> float:
     """Seconds that edge-train's own code takes, after its imports."""
-    from train.backend import prepare_backend
     from train.config import TrainConfig
     from train.engine import train_and_evaluate
+    from train.fit.backend import prepare_backend
 
     prepare_backend(0)
     import train.networks  # noqa: F401  (imports are not what is measured)

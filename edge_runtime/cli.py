@@ -189,7 +189,7 @@ def _bench(
 def _watch(
     folder: Path, out: Path, poll_s: float, settle_s: float, model: Path | None, engine: str, threads: int | None
 ) -> int:
-    from edge_runtime.watch import WatchSettings, watch
+    from edge_runtime.watching.watcher import WatchSettings, watch
 
     settings = WatchSettings(folder, out, poll_s, settle_s, model, engine, threads)
     watch(settings, tell=lambda message: click.echo(message, err=True))

@@ -11,7 +11,7 @@ import click
 from edge_runtime.command import Command
 from export.limits import PRESETS, Limits, limits_of
 from export.package.command import package_options
-from export.recipes import AUTO, NAMES
+from export.quantize.recipes import AUTO, NAMES
 from export.request import FORMATS, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -83,8 +83,8 @@ def main(**options: Any) -> None:
     with quiet_converters() as terminal:
         from rich.console import Console
 
-        from export.card import parity_text
         from export.exporter import export
+        from export.parity.table import parity_text
 
         console = Console(file=terminal)
         with console.status("starting") as status:

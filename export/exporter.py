@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
-from export.bundle import new_bundle, refuse_foreign, write_manifest
-from export.evidence import Evidence, ImageSet, choosing_images, gather, read_training_images
+from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
+from export.inputs.image_sets import Evidence, ImageSet, choosing_images, gather, read_training_images
+from export.inputs.run_reader import FloatNetwork, open_network
 from export.limits import goal_of
-from export.recipes import AUTO, NAMES, ROUNDING, TRAINED, Material, open_recipe
+from export.quantize.recipes import AUTO, NAMES, ROUNDING, TRAINED, Material, open_recipe
 from export.request import ExportRequest
-from export.run import FloatNetwork, open_network
 
 if TYPE_CHECKING:
     import keras
 
-    from export.auto import Choice
-    from export.parity import EvaluationSet, Parity
+    from export.parity.measures import EvaluationSet, Parity
+    from export.quantize.recipe_search import Choice
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
 
@@ -52,12 +52,15 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     evidence = gather(request, network, warn)
 
     tell("loading TensorFlow and the network")
-    from export import card, deployed, gains, gate, golden, model_files, parity
+    from export.bundle import golden
+    from export.convert import complexity, grey_network, model_files
+    from export.inputs import phantom_images
+    from export.parity import gate, measures, table
 
-    model = deployed.load_network(network.model, network.spec.size)
+    model = grey_network.load_network(network.model, network.spec.size)
     sample_u8 = evidence.judging.images_u8[:_SAMPLE]
-    grey_model = deployed.with_grey_input(model, sample_u8)
-    folding = gains.measure_gains(model, grey_model, sample_u8)
+    grey_model = grey_network.with_grey_input(model, sample_u8)
+    folding = complexity.measure_gains(model, grey_model, sample_u8)
     tell("converting to float32")
     floats = model_files.convert_to_float(grey_model, request.formats)
     choice = _quantise(request, network, evidence, model, grey_model, floats, tell, warn) if request.int8 else None
@@ -68,20 +71,20 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
             specs |= model_files.write_int8_files(folder, choice.quantized, network.spec)
 
         tell(f"comparing {len(specs)} files with the trained network on {len(evidence.judging.images_u8)} images")
-        rounding = deployed.rounding_noise(model, sample_u8)
-        measured = parity.measure(specs.items(), _with_reference(evidence.judging, model, rounding))
-        parity.require_float_agreement(measured)
+        rounding = grey_network.rounding_noise(model, sample_u8)
+        measured = measures.measure(specs.items(), _with_reference(evidence.judging, model, rounding))
+        measures.require_float_agreement(measured)
         if choice is not None:
             measured = replace(measured, recipe=choice.recipe, tried=choice.tried, tried_on=choice.tried_on)
         measured = gate.judge(measured, request.limits, evidence.independent)
         if not request.force:
-            gate.require_passed(measured, card.parity_text(measured))
+            gate.require_passed(measured, table.parity_text(measured))
         elif measured.verdict == gate.FAILED:
             warn("the int8 files failed the gate; the bundle was written because of --force, and is marked failed")
 
         tell("drawing golden images")
-        candidates = golden.draw_candidates(network.spec)
-        chosen = golden.spread_around(network.spec.threshold, deployed.float_probabilities(model, candidates))
+        candidates = phantom_images.draw_candidates(network.spec)
+        chosen = golden.spread_around(network.spec.threshold, grey_network.float_probabilities(model, candidates))
         golden.write_golden(folder / golden.FOLDER, {index: candidates[index] for index in chosen}, specs)
 
         facts = _facts(network, evidence, measured) | {"folding": {**folding.to_dict(), "says": str(folding)}}
@@ -102,7 +105,7 @@ def _quantise(
     warn: Tell,
 ) -> Choice:
     """The int8 files of the recipe that was asked for, or of the one that does best on validation images."""
-    from export import auto
+    from export.quantize import recipe_search
 
     calibration = evidence.calibration
     if calibration is None:
@@ -117,9 +120,9 @@ def _quantise(
     if request.recipe != AUTO:
         recipe = open_recipe(request.recipe)
         tell(f"quantising to int8 with {len(calibration)} calibration images (recipe {recipe.name})")
-        return auto.Choice(recipe.name, recipe.quantize(grey_model, floats, material))
+        return recipe_search.Choice(recipe.name, recipe.quantize(grey_model, floats, material))
     choosing = choosing_images(network, calibration, warn)
-    return auto.choose(
+    return recipe_search.choose(
         [open_recipe(name) for name in _worth_trying(grey_model, request.budget_minutes, tell)],
         grey_model,
         floats,
@@ -133,8 +136,8 @@ def _quantise(
 
 def _worth_trying(model: keras.Model, budget_minutes: float | None, tell: Tell) -> list[str]:
     """Names of the recipes that `auto` tries."""
-    from export.folding import foldable
-    from train.integer_grid import lies_on_grid
+    from train.int8.batchnorm_folding import foldable
+    from train.int8.fake_quant import lies_on_grid
 
     network = foldable(model)
     needless = () if budget_minutes is not None else TRAINED
@@ -151,10 +154,11 @@ def _state_folder(out: Path) -> Path:
 
 def _with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) -> EvaluationSet:
     """Images with the answers of the trained network."""
-    from export import deployed, parity
+    from export.convert import grey_network
+    from export.parity import measures
 
-    reference = deployed.float_probabilities(model, images.images_u8)
-    return parity.EvaluationSet(images.name, images.images_u8, images.labels, reference, rounding, images.groups)
+    reference = grey_network.float_probabilities(model, images.images_u8)
+    return measures.EvaluationSet(images.name, images.images_u8, images.labels, reference, rounding, images.groups)
 
 
 def _facts(network: FloatNetwork, evidence: Evidence, measured: Parity) -> dict[str, Any]:
@@ -173,9 +177,9 @@ def _facts(network: FloatNetwork, evidence: Evidence, measured: Parity) -> dict[
 
 def _write_papers(folder: Path, facts: dict[str, Any], measured: Parity) -> None:
     """Writes what people and programs read, the manifest last: it lists all the others."""
-    from export import card
+    from export.bundle import model_card
 
     (folder / "parity.json").write_text(json.dumps(measured.to_dict(), indent=1) + "\n", encoding="utf-8")
-    (folder / "MODEL_CARD.md").write_text(card.model_card(facts, measured), encoding="utf-8")
-    (folder / "report.html").write_text(card.report_html(facts, measured), encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card.model_card(facts, measured), encoding="utf-8")
+    (folder / "report.html").write_text(model_card.report_html(facts, measured), encoding="utf-8")
     write_manifest(folder, facts)

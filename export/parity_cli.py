@@ -41,9 +41,9 @@ def main(
     with quiet_converters() as terminal:
         from rich.console import Console
 
-        from export.gate import FAILED
-        from export.parity_page import suite_text, write_page
-        from export.parity_suite import Sources, run_suite
+        from export.parity.gate import FAILED
+        from export.parity.page import suite_text, write_page
+        from export.parity.suite import Sources, run_suite
 
         with Console(file=terminal).status("starting") as status:
             suite = run_suite(Sources(bundle, folder, **options), limits, layers, status.update)

@@ -21,7 +21,7 @@ class ExportRequest:
     calibration: Path | None = None  # folder of calibration images; None takes the run's own
     data: Path | None = None  # folder of the radiographs, where they have moved
     formats: tuple[str, ...] = FORMATS  # of FORMATS
-    recipe: str = "auto"  # or one of export.recipes.NAMES
+    recipe: str = "auto"  # or one of export.quantize.recipes.NAMES
     budget_minutes: float | None = None  # of wall time for fine-tuning; None: `auto` does not try it
     evaluate: Path | None = None  # folder of images that judge a network made elsewhere
     limits: Limits = Limits()  # of the gate

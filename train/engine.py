@@ -15,8 +15,9 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
 from train.audit.progress import show_progress
-from train.backend import prepare_backend
 from train.config import TrainConfig
+from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
+from train.fit.backend import prepare_backend
 from train.metrics import Figures, measure, per_group
 from train.plots import LEAKED_MARK, save_confusion, save_counts, save_history, save_roc, save_samples
 from train.progress import say
@@ -29,12 +30,11 @@ from train.run_folder import (
     write_run_json,
     write_split,
 )
-from train.split_data import NAMES, SplitData, is_phantoms, load_split_data
 
 if TYPE_CHECKING:
     import keras
 
-    from train.fitting import EpochRecord
+    from train.fit.epochs import EpochRecord
 
 DEMO_COUNTS = {"train": 1600, "val": 300, "test": 600}
 _SAMPLES_PER_CLASS = 6
@@ -144,7 +144,7 @@ def evaluate(
 
 def _calibrate(model: keras.Model, data: SplitData, config: TrainConfig) -> float:
     """The temperature by which the network's logits were divided, in place."""
-    from train.temperature import choose_temperature, divide_logits
+    from train.fit.temperature import choose_temperature, divide_logits
 
     val = data.records_in("val")
     temperature = choose_temperature(_probabilities(model, data, val, config), data.labels[val], data.groups[val])

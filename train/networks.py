@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.config import TrainConfig
-from train.dataset import (
+from train.data.batches import (
     Examples,
     augmented_images,
     epoch_order,
@@ -22,15 +22,15 @@ from train.dataset import (
     weigh,
     with_targets,
 )
-from train.equalisation import equalise
-from train.features import Features, FrozenPart, create_features, open_features
-from train.fitting import EpochRecord, Phase, fit
-from train.integer_grid import put_on_grid, with_kernels_on_grid
+from train.data.split_data import SplitData
+from train.fit.consistency import PairedNetwork, measure_bounds, pair_from, rounded_like_int8
+from train.fit.epochs import EpochRecord, Phase, fit
+from train.fit.frozen_features import Features, FrozenPart, create_features, open_features
+from train.int8.equalisation import equalise
+from train.int8.fake_quant import put_on_grid, with_kernels_on_grid
 from train.models import MOBILENETV2_CUT, build_cnn, build_mobilenetv2
-from train.paired import PairedNetwork, measure_bounds, pair_from, rounded_like_int8
 from train.progress import progress_bar
 from train.run_folder import choose_calibration
-from train.split_data import SplitData
 
 ON_GRID_SHARE = 4  # of so many epochs from random values one, at the end, keeps the kernels on the int8 grid
 ON_GRID_RATE = 0.3  # of the learning rate, in these

@@ -21,7 +21,7 @@ from PIL import Image
 from edge_runtime.errors import DataError
 from edge_runtime.spec import ModelSpec
 from train.config import TrainConfig
-from train.split_data import SplitData
+from train.data.split_data import SplitData
 
 PACKAGES = ("fracture-edge", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 _STATE = "state"  # of training, inside the unfinished folder; not part of a run

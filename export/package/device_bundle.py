@@ -11,7 +11,7 @@ from edge_runtime.bundle import model_files, verify_bundle
 from edge_runtime.engines import suffix_of
 from edge_runtime.errors import ModelError
 from edge_runtime.self_test import EXPECTED, GOLDEN
-from export.bundle import write_manifest
+from export.bundle.writer import write_manifest
 
 _PAPERS = ("MODEL_CARD.md", "parity.json")
 _OF_MANIFEST_ITSELF = ("format", "files")

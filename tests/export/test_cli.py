@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from export.cli import main
-from export.parity import measure_file
+from export.parity.measures import measure_file
 
 NO_LIMITS = [
     argument
@@ -58,7 +58,7 @@ def test_the_table_goes_to_stdout_and_nothing_of_the_converters_anywhere(make_ru
 
 
 def test_a_network_made_elsewhere_is_exported_with_its_spec(make_run, edge_export, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
     run = make_run("cnn")
     given = (run / "model.keras", "--spec", run / "spec.json", "--out", tmp_path / "bundle", "--formats", "tflite")
     done = edge_export(*given, "--int8", "--calibration", run / "calibration", *NO_LIMITS)
@@ -118,7 +118,7 @@ def test_a_file_that_fails_the_gate_ends_with_exit_4_and_no_bundle(make_run, edg
 def test_force_writes_the_bundle_that_failed_and_marks_it_everywhere(
     make_run, edge_export, tmp_path, monkeypatch, capfd
 ):
-    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
     out = tmp_path / "bundle"
     done = edge_export(
         *(make_run("cnn"), "--int8", "--out", out, "--limit-percentile-99", "0", "--recipe", "minmax", "--force")
@@ -137,10 +137,10 @@ def test_the_validation_split_chooses_and_the_test_split_is_met_once(make_run, e
         met.append((images.name, path.name))
         return measure_file(path, spec, images)
 
-    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
     monkeypatch.setattr("export.exporter.goal_of", lambda limits: limits)  # the first recipe does
-    monkeypatch.setattr("export.auto.measure_file", spy)
-    monkeypatch.setattr("export.parity.measure_file", spy)
+    monkeypatch.setattr("export.quantize.recipe_search.measure_file", spy)
+    monkeypatch.setattr("export.parity.measures.measure_file", spy)
     done = edge_export(make_run("cnn"), "--int8", "--formats", "tflite", "--out", tmp_path / "bundle", *NO_LIMITS)
     assert done.exit_code == 0, done.output
     assert met == [
@@ -154,7 +154,7 @@ def test_the_validation_split_chooses_and_the_test_split_is_met_once(make_run, e
 
 
 def test_evaluation_images_judge_a_network_made_elsewhere(make_run, edge_export, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.golden.CANDIDATES", 10)
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
     run, images = make_run("cnn"), tmp_path / "images"
     for label, folder in enumerate(("not_fractured", "fractured")):
         (images / folder).mkdir(parents=True)

@@ -17,15 +17,15 @@ from PIL import Image
 
 from edge_runtime.bundle import read_manifest
 from edge_runtime.preprocess import preprocess
-from export.calibration import load_calibration
-from export.engine_answers import ask
-from export.gate import FAILED
+from export.inputs.calibration import load_calibration
+from export.inputs.run_reader import open_network
 from export.limits import Limits
-from export.parity import FLOAT_PREFIX
-from export.parity_page import suite_text
-from export.parity_suite import Sources, Suite, run_suite
+from export.parity.engine_answers import ask
+from export.parity.gate import FAILED
+from export.parity.measures import FLOAT_PREFIX
+from export.parity.page import suite_text
+from export.parity.suite import Sources, Suite, run_suite
 from export.quiet import quiet_converters
-from export.run import open_network
 from train.phantom import draw
 
 PHANTOMS, SEED = 1_000, 20_261_124  # of a seed that neither trained nor calibrated
@@ -103,10 +103,10 @@ def test_two_disjoint_draws_of_calibration_images_agree(trained, kind, capsys):
     halves = [calibration.without(range(first, len(calibration), 2)) for first in (0, 1)]
     assert not set(halves[0].sha256) & set(halves[1].sha256)
     with quiet_converters(), tempfile.TemporaryDirectory() as where:
-        from export import deployed, model_files
-        from export.recipes import Material, open_recipe
+        from export.convert import grey_network, model_files
+        from export.quantize.recipes import Material, open_recipe
 
-        grey = deployed.with_grey_input(deployed.load_network(network.model, network.spec.size), images_u8[:16])
+        grey = grey_network.with_grey_input(grey_network.load_network(network.model, network.spec.size), images_u8[:16])
         floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
         recipe = open_recipe(read_manifest(bundle)["recipe"])
         answers: dict[str, list[np.ndarray]] = {}

@@ -12,11 +12,11 @@ import pytest
 from edge_runtime.engines import open_engine
 from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
-from export import parity
-from export.calibration import CalibrationSet
-from export.engine_answers import Answers, ask, ask_elsewhere
+from export.inputs.calibration import CalibrationSet
+from export.parity import measures
+from export.parity.engine_answers import Answers, ask, ask_elsewhere
+from export.quantize.recipes import Material, open_recipe
 from export.quiet import quiet_converters
-from export.recipes import Material, open_recipe
 from train.phantom import draw
 
 SIZE, IMAGES = 32, 24
@@ -40,25 +40,25 @@ def deployed_files(images_u8, tmp_path_factory):
     with quiet_converters():
         import keras
 
-        from export import deployed, model_files
+        from export.convert import grey_network, model_files
         from train.models import build_cnn
 
         keras.utils.set_random_seed(2)
         network = build_cnn(SIZE)
-        grey = deployed.with_grey_input(network, images_u8)
+        grey = grey_network.with_grey_input(network, images_u8)
         folder, material = tmp_path_factory.mktemp("files"), Material(calibration, lambda: images_u8, str)
         floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
         specs = model_files.write_float_files(folder, floats, SPEC)
         specs |= model_files.write_int8_files(folder, open_recipe("minmax").quantize(grey, floats, material), SPEC)
-        return specs, deployed.float_probabilities(network, images_u8)
+        return specs, grey_network.float_probabilities(network, images_u8)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_answers_as_the_trained_network(deployed_files, images_u8, name):
     specs, reference = deployed_files
     path = next(path for path in specs if path.name == name)
-    one = parity.measure_file(path, specs[path], parity.EvaluationSet("test", images_u8, None, reference))
-    limit = parity.FLOAT_TOLERANCE if name.startswith(parity.FLOAT_PREFIX) else INT8_LARGEST_DIFFERENCE
+    one = measures.measure_file(path, specs[path], measures.EvaluationSet("test", images_u8, None, reference))
+    limit = measures.FLOAT_TOLERANCE if name.startswith(measures.FLOAT_PREFIX) else INT8_LARGEST_DIFFERENCE
     assert one.largest_difference <= limit
     assert (one.file, one.auc, one.bytes) == (name, None, path.stat().st_size)
 
@@ -87,13 +87,15 @@ def test_another_python_is_found_by_a_relative_path_and_answers_alike(deployed_f
 def answering(monkeypatch, tmp_path):
     """Measures a file that gives the probabilities asked for, against a network that gives others."""
 
-    def measure(answers: list[float], reference: list[float], labels: list[int] | None) -> parity.Parity:
+    def measure(answers: list[float], reference: list[float], labels: list[int] | None) -> measures.Parity:
         given = Answers("fake", "1", np.array(answers, np.float32), milliseconds=1.0)
-        monkeypatch.setattr(parity, "ask", lambda path, spec, images_u8: given)
+        monkeypatch.setattr(measures, "ask", lambda path, spec, images_u8: given)
         (tmp_path / "model_float32.onnx").write_bytes(b"12345")
         known = None if labels is None else np.array(labels)
-        images = parity.EvaluationSet("made up", np.zeros((len(answers), 8, 8), np.uint8), known, np.float32(reference))
-        return parity.measure([(tmp_path / "model_float32.onnx", SPEC)], images)
+        images = measures.EvaluationSet(
+            "made up", np.zeros((len(answers), 8, 8), np.uint8), known, np.float32(reference)
+        )
+        return measures.measure([(tmp_path / "model_float32.onnx", SPEC)], images)
 
     return measure
 
@@ -115,15 +117,15 @@ def test_area_is_unknown_without_labels_of_both_classes(answering):
 @pytest.mark.parametrize("answer", [0.30002, float("nan")])
 def test_a_float_file_that_disagrees_is_refused(answering, answer):
     with pytest.raises(GateError, match="model_float32.onnx"):
-        parity.require_float_agreement(answering([answer], [0.3], [1]))
+        measures.require_float_agreement(answering([answer], [0.3], [1]))
 
 
 def test_a_float_file_that_agrees_is_accepted(answering):
-    parity.require_float_agreement(answering([0.300005], [0.3], [1]))
+    measures.require_float_agreement(answering([0.300005], [0.3], [1]))
 
 
 def test_a_float_file_is_measured_by_the_rounding_of_the_network_itself(answering):
     measured = answering([0.30003], [0.3], [1])
     with pytest.raises(GateError):
-        parity.require_float_agreement(measured)
-    parity.require_float_agreement(dataclasses.replace(measured, float_tolerance=4e-5))
+        measures.require_float_agreement(measured)
+    measures.require_float_agreement(dataclasses.replace(measured, float_tolerance=4e-5))

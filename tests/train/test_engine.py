@@ -12,14 +12,13 @@ from PIL import Image
 
 from edge_runtime.errors import DataError, GateError
 from edge_runtime.spec import ModelSpec
-from train.backend import prepare_backend
 from train.config import TrainConfig
+from train.fit.backend import prepare_backend
 
 prepare_backend(0)
 
-from train import fitting  # noqa: E402
 from train.engine import train_and_evaluate  # noqa: E402
-from train.integer_grid import lies_on_grid  # noqa: E402
+from train.int8.fake_quant import lies_on_grid  # noqa: E402
 
 SMALL = {"image_size": 32, "alpha": 0.35, "epochs": 2, "split": "folders", "draws": 2, "calibration_images": 12}
 PARTS = {
@@ -102,17 +101,17 @@ def test_a_killed_run_resumes_to_the_same_network(model, phantoms, tmp_path, mon
         np.testing.assert_array_equal(first, second)
 
 
-def interrupt_after_epochs(monkeypatch, epochs):
-    """Ends the process' work as Ctrl-C would, in the epoch after `epochs` whole ones."""
-    run_epoch, done = fitting._run_epoch, []
+def interrupt_after_epochs(monkeypatch, whole):
+    """Ends the process' work as Ctrl-C would, in the epoch after so many whole ones."""
+    run_epoch, done = epochs._run_epoch, []
 
     def run_or_stop(phase, epoch):
-        if len(done) == epochs:
+        if len(done) == whole:
             raise KeyboardInterrupt
         done.append(epoch)
         return run_epoch(phase, epoch)
 
-    monkeypatch.setattr(fitting, "_run_epoch", run_or_stop)
+    monkeypatch.setattr(epochs, "_run_epoch", run_or_stop)
 
 
 def transfer_weights(folder):

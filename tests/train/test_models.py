@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DataError, ModelError
-from train.backend import prepare_backend
+from train.fit.backend import prepare_backend
 
 prepare_backend(0)
 

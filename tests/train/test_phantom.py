@@ -214,7 +214,7 @@ def small_image(index: int, covered: bool) -> np.ndarray:
 
 def auc_of_small_network(covered: bool, epochs: int) -> float:
     """AUC on unseen phantoms of the described CNN at 96 x 96 after a short training with flips."""
-    from train.backend import prepare_backend
+    from train.fit.backend import prepare_backend
 
     prepare_backend(seed=0)
     import keras

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from train.audit.copies.links import Link, find_links
 from train.audit.grouping import group_by_links
 from train.audit.inventory import Inventory, Progress, take_inventory
 from train.audit.layout import SPLITS
-from train.audit.links import Link, find_links
 from train.audit.shortcuts import measure_shortcuts
 from train.audit.splitting import LeakMatrix, leak_matrix, split_by_folders
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from train.audit.copies.links import Link, find_links
 from train.audit.inventory import Inventory, Progress
-from train.audit.links import Link, find_links
 
 
 def group_images(inventory: Inventory, progress: Progress | None = None) -> NDArray[np.int64]:

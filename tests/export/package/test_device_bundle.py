@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.bundle import read_manifest, verify_bundle
 from edge_runtime.errors import ModelError
 from edge_runtime.self_test import run_self_test
-from export.bundle import write_manifest
+from export.bundle.writer import write_manifest
 from export.package.device_bundle import choose_model_file, write_device_bundle
 
 

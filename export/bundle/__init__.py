@@ -1,0 +1,1 @@
+"""What is written: the bundle, its golden images and its model card."""

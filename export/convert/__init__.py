@@ -1,0 +1,1 @@
+"""A Keras network as float and int8 model files."""

@@ -1,0 +1,77 @@
+"""The tensors of a float `.tflite` file: what each holds for an image, and the range that int8 is to cover of it.
+
+TensorFlow's own calibrator reads tensors from memory that later operators may already have overwritten: an addition
+that works in place leaves its result in its input. With it the range of MobileNetV2's input came out as 0 to 2, and
+those of its residual sums too wide. Here every tensor keeps its own memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
+
+Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
+Ranges = dict[int, tuple[float, float]]  # (smallest, largest) by the index of the tensor in the file
+
+_MOVING = {"PAD", "PADV2", "RESHAPE"}  # operators whose output has the scale of their input
+
+
+class TensorReader:
+    """Runs a float file and shows every float tensor that an operator writes, and the input.
+
+    Args:
+        float_tflite: file with one input.
+    """
+
+    def __init__(self, float_tflite: bytes) -> None:
+        self._interpreter = Interpreter(
+            model_content=float_tflite,
+            experimental_preserve_all_tensors=True,
+            # An accelerator would run several operators as one and hide the tensors between them.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        self._interpreter.allocate_tensors()
+        (entry,) = self._interpreter.get_input_details()
+        self._entry = entry["index"]
+        self.indices = [self._entry, *_written_tensors(self._interpreter)]  # of the tensors, in order of writing
+        self.logits, self.probabilities = _around_sigmoids(self._interpreter)  # indices
+        self.moved = _moved(self._interpreter, self._entry)  # indices of those that hold the input, padded or reshaped
+
+    def read(self, image: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(index, values) of each tensor for one input, (1, S, S, 1)."""
+        self._interpreter.set_tensor(self._entry, image)
+        self._interpreter.invoke()
+        for index in self.indices:
+            yield index, self._interpreter.get_tensor(index)
+
+
+def _written_tensors(interpreter: Interpreter) -> list[int]:
+    """Indices of the float32 tensors that operators write."""
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    written = [int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]]
+    return [index for index in written if details[index]["dtype"] is np.float32]
+
+
+def _moved(interpreter: Interpreter, entry: int) -> set[int]:
+    """The input, and what operators make of it that only move it."""
+    moved = {entry}
+    for operator in interpreter._get_ops_details():  # in order of execution
+        if operator["op_name"] in _MOVING and int(operator["inputs"][0]) in moved:
+            moved.update(int(index) for index in operator["outputs"])
+    return moved
+
+
+def _around_sigmoids(interpreter: Interpreter) -> tuple[set[int], set[int]]:
+    """Indices of what sigmoids read, and of what they write or a dense layer makes of it: the mean of some copies."""
+    logits: set[int] = set()
+    probabilities: set[int] = set()
+    for operator in interpreter._get_ops_details():  # in order of execution
+        if operator["op_name"] == "LOGISTIC":
+            logits.add(int(operator["inputs"][0]))
+            probabilities.add(int(operator["outputs"][0]))
+        elif operator["op_name"] == "FULLY_CONNECTED" and int(operator["inputs"][0]) in probabilities:
+            probabilities.add(int(operator["outputs"][0]))
+    return logits, probabilities

@@ -1,0 +1,88 @@
+"""A deployed network to `.tflite`, in float or in int8 throughout, through TensorFlow's converter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.tools import flatbuffer_utils
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from edge_runtime.engines.tflite_file import SIGNATURE
+from edge_runtime.errors import ModelError
+from edge_runtime.spec import Tensor
+from export.convert.grey_network import INPUT, OUTPUT, deployed_function, graphs_freed
+from export.convert.tflite_tensors import Ranges
+
+
+@graphs_freed()
+def to_float_tflite(model: keras.Model) -> bytes:
+    """A float32 `.tflite` file of a network with input `grey`.
+
+    Raises:
+        ModelError: an operator has no form in this format.
+    """
+    try:
+        converted: bytes = _converter(model).convert()
+    except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
+        raise ModelError(f"{model.name}: TensorFlow's converter cannot make a .tflite file of it: {error}") from error
+    return converted
+
+
+def to_int8_tflite(float_tflite: bytes, ranges: Ranges) -> bytes:
+    """A `.tflite` file with int8 input, output and everything between, weights per channel (arXiv:1806.08342).
+
+    Args:
+        float_tflite: file of a network with input `grey`.
+        ranges: of its tensors; int8 covers each from end to end.
+
+    Raises:
+        ModelError: an operator has no int8 form.
+    """
+    try:
+        quantized: bytes = mlir_quantize(
+            _with_ranges(float_tflite, ranges), fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8
+        )
+    except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
+        raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {error}") from error
+    return quantized
+
+
+def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
+    """The named input and output of a `.tflite` file, with the scales inside it."""
+    runner = Interpreter(model_content=model).get_signature_runner(SIGNATURE)
+    return (
+        _tensor(INPUT, runner.get_input_details()[INPUT]),
+        _tensor(OUTPUT, runner.get_output_details()[OUTPUT]),
+    )
+
+
+def _with_ranges(float_tflite: bytes, ranges: Ranges) -> bytes:
+    """The file with a range written beside each tensor, as the converter's quantiser reads it."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(float_tflite))
+    for index, (lowest, highest) in ranges.items():
+        quantization = schema.QuantizationParametersT()
+        quantization.min, quantization.max = [lowest], [highest]
+        model.subgraphs[0].tensors[index].quantization = quantization
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _converter(model: keras.Model) -> Any:
+    function = deployed_function(model)
+    # With the weights as constants the calibrator sees plain tensors; it cannot read variables.
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    holder = tf.Module()
+    holder.named = tf.function(lambda grey: {OUTPUT: frozen(grey)[0]}, input_signature=function.input_signature)
+    return tf.lite.TFLiteConverter.from_concrete_functions([holder.named.get_concrete_function()], holder)
+
+
+def _tensor(name: str, details: dict[str, Any]) -> Tensor:
+    dtype, (scale, zero_point) = np.dtype(details["dtype"]).name, details["quantization"]
+    if dtype == "float32":
+        return Tensor(name, dtype)
+    return Tensor(name, dtype, float(scale), int(zero_point))

@@ -1,0 +1,1 @@
+"""What comes in: runs, networks, calibration images, images that judge."""

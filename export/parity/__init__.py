@@ -1,0 +1,1 @@
+"""How far files are from the trained network: measured, judged, shown."""

@@ -1,0 +1,241 @@
+"""Does a deployed file decide as the trained network does? Measured on the written file, by the engine that runs it.
+
+Decisions, AUC, sensitivity and specificity count radiographs: files of one radiograph are copies and no evidence of
+their own. A radiograph's probability is the mean of its files', as in training. Differences of probability count
+images: a device meets one image, and a mean over copies would hide how far a single answer may be off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from edge_runtime.errors import GateError
+from edge_runtime.spec import ModelSpec
+from export.parity.engine_answers import Answers, ask
+from train.metrics import auc, per_group
+
+# A float file does the same sums as Keras in another order.
+FLOAT_TOLERANCE = 1e-5
+# A deep network amplifies float32 rounding, until Keras' own answers lie more than 1e-5 from those of exact arithmetic.
+# The measure is then Keras' own distance: once for it, and up to three times for the file, whose kernels round more.
+ROUNDING_FACTOR = 4.0
+PERCENTILE = 99.0
+CONFIDENCE = 0.95  # of the upper bound on the share of changed decisions
+NOT_JUDGED = "not judged"  # verdict of float files, and of every file before the gate
+FLOAT_PREFIX = "model_float32"  # of the names of float files
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Images on which files are compared with the network; nothing is chosen or tuned on them."""
+
+    name: str  # where they come from, for people
+    images_u8: NDArray[np.uint8]  # (N, S, S), grey 0 to 255
+    labels: NDArray[np.int64] | None  # (N,), 1 positive, 0 negative; None where unknown
+    reference: NDArray[np.floating]  # (N,), probabilities of the trained network
+    rounding: float = 0.0  # largest effect of float32 rounding on a probability of the trained network
+    groups: NDArray[np.int64] | None = None  # (N,), independent radiograph of each; None: each image is its own
+
+    def per_radiograph(
+        self, probabilities: NDArray[np.floating]
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.float64]]:
+        """(labels, probabilities) of each radiograph; labels are None where unknown."""
+        groups = np.arange(len(self.images_u8)) if self.groups is None else self.groups
+        labels = np.zeros(len(groups), np.int64) if self.labels is None else self.labels
+        label_of, probability_of = per_group(labels, probabilities.astype(np.float64), groups)
+        return None if self.labels is None else label_of, probability_of
+
+
+@dataclass(frozen=True)
+class FileParity:
+    """One deployed file against the trained network."""
+
+    file: str  # name in the bundle
+    engine: str  # that ran it
+    engine_version: str  # of its package
+    bytes: int  # size of the file
+    auc: float | None  # area under the ROC curve, per image; None where labels are unknown or of one class
+    decisions_changed: int  # images on the other side of the threshold than the network put them
+    largest_difference: float  # of probability, over all images
+    percentile_99_difference: float  # of probability
+    milliseconds: float  # median of one inference, without decoding and resizing
+    auc_change: float | None  # of the area per image, from the network's
+    radiographs: int  # independent ones behind the images
+    radiograph_auc: float | None  # area under the ROC curve, per radiograph
+    radiograph_auc_change: float | None  # from the network's
+    radiograph_decisions_changed: int  # radiographs on the other side of the threshold
+    changed_bound: float  # upper 95 % bound on the share of radiographs whose decision changes
+    furthest_changed: float  # largest distance of the network's probability from the threshold where one changed, or 0
+    float_sensitivity: float | None  # of the network at the threshold, per radiograph; None where labels are unknown
+    sensitivity: float | None  # of the file
+    float_specificity: float | None  # of the network
+    specificity: float | None  # of the file
+    verdict: str = NOT_JUDGED  # of the gate
+    reasons: tuple[str, ...] = ()  # for a verdict that is not `passed`, a sentence each
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One file of a recipe that was tried on the way to the chosen one."""
+
+    recipe: str  # its name
+    file: str  # name in the bundle
+    auc_change: float | None  # as `radiograph_auc_change` of the file
+    decisions_changed: int | None  # radiographs; None, as all figures, where the recipe could not quantise the network
+    radiographs: int | None  # that it was tried on
+    percentile_99_difference: float | None  # of probability, per image
+    seconds: float  # that the recipe took for all formats together
+    outcome: str  # `margin`, `passed`, `failed`, or why there is no file
+    chosen: bool = False  # its recipe made the files of the bundle
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All files of a bundle against the trained network."""
+
+    images: int  # number of images compared
+    measured_on: str  # which images
+    threshold: float  # probability from which on an image is positive
+    float_auc: float | None  # of the trained network on the same images
+    files: tuple[FileParity, ...]  # in the order of the bundle
+    float_tolerance: float  # largest difference of probability that a float32 file may show
+    radiographs: int = 0  # independent ones behind the images
+    float_radiograph_auc: float | None = None  # of the trained network, per radiograph
+    verdict: str = NOT_JUDGED  # of the gate: that of the worst int8 file
+    limits: dict[str, float] | None = None  # of the gate; None where nothing was judged
+    recipe: str | None = None  # that made the int8 files
+    tried: tuple[Trial, ...] = ()  # by `auto`, in order
+    tried_on: str | None = None  # which images chose the recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types, without the name of any image."""
+        return asdict(self)
+
+
+def measure_file(path: Path, spec: ModelSpec, images: EvaluationSet) -> FileParity:
+    """How the answers of one file differ from those of the network.
+
+    Args:
+        path: `.tflite` or `.onnx` file with its spec inside.
+        spec: with the tensors of this file.
+        images: what it is measured on.
+    """
+    return compare(path, spec, ask(path, spec, images.images_u8), images)
+
+
+def compare(path: Path, spec: ModelSpec, answers: Answers, images: EvaluationSet) -> FileParity:
+    """How answers that an engine gave for one file differ from those of the network; arguments as `measure_file`."""
+    return compare_answers(path.name, path.stat().st_size, spec.threshold, answers, images)
+
+
+def compare_answers(file: str, size: int, threshold: float, answers: Answers, images: EvaluationSet) -> FileParity:
+    """As `compare`, of a file of that name and size in bytes, which need not be here."""
+    probabilities = answers.probabilities
+    differences = np.abs(probabilities.astype(np.float64) - images.reference)
+    area, float_area = (area_under_curve(images.labels, given) for given in (probabilities, images.reference))
+    return FileParity(
+        file=file,
+        engine=answers.engine,
+        engine_version=answers.version,
+        bytes=size,
+        auc=area,
+        decisions_changed=int(((probabilities >= threshold) != (images.reference >= threshold)).sum()),
+        largest_difference=float(differences.max()),
+        percentile_99_difference=float(np.percentile(differences, PERCENTILE)),
+        milliseconds=answers.milliseconds,
+        auc_change=_change(float_area, area),
+        **_radiograph_figures(probabilities, images, threshold),
+    )
+
+
+def _radiograph_figures(probabilities: NDArray[np.floating], images: EvaluationSet, threshold: float) -> dict[str, Any]:
+    """The fields of FileParity that count radiographs."""
+    labels, answers = images.per_radiograph(probabilities)
+    _, reference = images.per_radiograph(images.reference)
+    changed = (answers >= threshold) != (reference >= threshold)
+    area, float_area = area_under_curve(labels, answers), area_under_curve(labels, reference)
+    float_sensitivity, float_specificity = _sensitivity_specificity(labels, reference >= threshold)
+    sensitivity, specificity = _sensitivity_specificity(labels, answers >= threshold)
+    return {
+        "radiographs": len(answers),
+        "radiograph_auc": area,
+        "radiograph_auc_change": _change(float_area, area),
+        "radiograph_decisions_changed": int(changed.sum()),
+        "changed_bound": upper_bound(int(changed.sum()), len(answers)),
+        "furthest_changed": float(np.abs(reference - threshold)[changed].max(initial=0.0)),
+        "float_sensitivity": float_sensitivity,
+        "sensitivity": sensitivity,
+        "float_specificity": float_specificity,
+        "specificity": specificity,
+    }
+
+
+def upper_bound(changed: int, trials: int) -> float:
+    """The one-sided exact upper 95 % bound on a proportion (Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404)."""
+    return 1.0 if changed >= trials else float(beta.ppf(CONFIDENCE, changed + 1, trials - changed))
+
+
+def measure(files: Iterable[tuple[Path, ModelSpec]], images: EvaluationSet) -> Parity:
+    """The parity of several files, each with the spec inside it."""
+    measured = [(measure_file(path, spec, images), spec.threshold) for path, spec in files]
+    return summarise([one for one, _ in measured], measured[0][1], images)
+
+
+def summarise(files: Sequence[FileParity], threshold: float, images: EvaluationSet) -> Parity:
+    """Files that were measured on the same images, as one record."""
+    return Parity(
+        images=len(images.images_u8),
+        measured_on=images.name,
+        threshold=threshold,
+        float_auc=area_under_curve(images.labels, images.reference),
+        files=tuple(files),
+        float_tolerance=max(FLOAT_TOLERANCE, ROUNDING_FACTOR * images.rounding),
+        radiographs=files[0].radiographs,
+        float_radiograph_auc=area_under_curve(*images.per_radiograph(images.reference)),
+    )
+
+
+def require_float_agreement(parity: Parity) -> None:
+    """Refuses float32 files whose probabilities are not those of the trained network.
+
+    Raises:
+        GateError: some probability differs by more than the float tolerance.
+    """
+    for one in parity.files:
+        # `not <=`, so that a file that answers NaN is refused as well.
+        if one.file.startswith(FLOAT_PREFIX) and not one.largest_difference <= parity.float_tolerance:
+            raise GateError(
+                f"{one.file}: a probability differs from the trained network's by {one.largest_difference:.2e} in "
+                f"{one.engine} {one.engine_version}; at most {parity.float_tolerance:.1e} was expected of a "
+                "float file. No bundle was written: the converter has changed the network"
+            )
+
+
+def area_under_curve(labels: NDArray[np.int64] | None, probabilities: NDArray[np.floating]) -> float | None:
+    """Area under the ROC curve; None where labels are unknown or of one class, or an answer is no number."""
+    return None if labels is None or not np.isfinite(probabilities).all() else auc(labels, probabilities)
+
+
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _sensitivity_specificity(
+    labels: NDArray[np.int64] | None, decided: NDArray[np.bool_]
+) -> tuple[float | None, float | None]:
+    """Shares of the positive found and of the negative left alone; None without any."""
+    if labels is None:
+        return None, None
+    positive = labels == 1
+    return _share(decided[positive]), _share(~decided[~positive])
+
+
+def _share(hits: NDArray[np.bool_]) -> float | None:
+    return float(hits.mean()) if hits.size else None

@@ -1,0 +1,117 @@
+"""The parity table, as cells, as text for the terminal and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from export.parity.measures import FileParity, Parity, Trial
+
+COLUMNS = (
+    *("file", "engine", "MB", "AUC", "decisions changed", "99th percentile", "largest"),
+    *("sensitivity", "specificity", "ms", "verdict"),
+)
+TRIED_COLUMNS = ("recipe", "file", "AUC change", "decisions changed", "99th percentile", "seconds", "outcome", "")
+
+
+def table_rows(parity: Parity) -> list[tuple[str, ...]]:
+    """The cells of the parity table below COLUMNS: the trained network, each file, and the limits of the gate."""
+    one = parity.files[0]
+    proportions = (_proportion(one.float_sensitivity), _proportion(one.float_specificity))
+    trained = ("model.keras", "keras", "", _area(parity.float_radiograph_auc), "", "", "", *proportions, "", "")
+    return [trained, *map(_row, parity.files), *_limits_row(parity)]
+
+
+def tried_rows(parity: Parity) -> list[tuple[str, ...]]:
+    """The cells of the table of recipes below TRIED_COLUMNS; none where the recipe was given."""
+    return [_tried_row(trial) for trial in parity.tried]
+
+
+def parity_text(parity: Parity) -> str:
+    """The verdict and the tables as plain text, columns aligned."""
+    lines = [caption(parity), *aligned([COLUMNS, *table_rows(parity)]), *reasons(parity)]
+    if parity.tried:
+        lines += ["", tried_caption(parity), *aligned([TRIED_COLUMNS, *tried_rows(parity)])]
+    return "\n".join(lines)
+
+
+def caption(parity: Parity) -> str:
+    """What the table compares, on what, how it is counted, and the verdict."""
+    return (
+        f"Against the trained network on {parity.images} images of {parity.radiographs} radiographs "
+        f"({parity.measured_on}), threshold {parity.threshold:g}; AUC and decisions per radiograph, differences of "
+        f"probability per image; verdict: {parity.verdict}"
+    )
+
+
+def tried_caption(parity: Parity) -> str:
+    """What the table of recipes was measured on."""
+    return f"Recipes tried, from the cheapest on, against the trained network on {parity.tried_on}"
+
+
+def _row(one: FileParity) -> tuple[str, ...]:
+    return (
+        one.file,
+        f"{one.engine} {one.engine_version}",
+        f"{one.bytes / 1e6:.2f}",
+        _area(one.radiograph_auc),
+        _share(one.radiograph_decisions_changed, one.radiographs),
+        f"{one.percentile_99_difference:.2g}",
+        f"{one.largest_difference:.2g}",
+        _proportion(one.sensitivity),
+        _proportion(one.specificity),
+        f"{one.milliseconds:.1f}",
+        one.verdict,
+    )
+
+
+def _limits_row(parity: Parity) -> list[tuple[str, ...]]:
+    """The limits as a row of the table; none where nothing was judged."""
+    if parity.limits is None:
+        return []
+    limit = parity.limits
+    changed = f"{limit['changed']:.2%}, none beyond {limit['distance']:g}"
+    proportions = (f"± {limit['sensitivity']:g}", f"± {limit['specificity']:g}")
+    area, percentile_99 = f"± {limit['auc']:g}", f"{limit['percentile_99']:g}"
+    return [("limit of int8", "", "", area, changed, percentile_99, "", *proportions, "", "")]
+
+
+def _tried_row(trial: Trial) -> tuple[str, ...]:
+    figures = ("", "", "")
+    if trial.decisions_changed is not None and trial.radiographs is not None:
+        auc_change = "unknown" if trial.auc_change is None else f"{trial.auc_change:+.4f}"
+        changed = _share(trial.decisions_changed, trial.radiographs)
+        figures = (auc_change, changed, f"{trial.percentile_99_difference:.2g}")
+    chosen = "chosen" if trial.chosen else ""
+    return (trial.recipe, trial.file, *figures, f"{trial.seconds:.1f}", trial.outcome, chosen)
+
+
+def _area(auc: float | None) -> str:
+    return "unknown" if auc is None else f"{auc:.4f}"
+
+
+def _proportion(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} of {total} ({count / total:.1%})"
+
+
+def reasons(parity: Parity) -> list[str]:
+    """A line for each reason behind a verdict."""
+    return [f"{one.file} {one.verdict}: {reason}" for one in parity.files for reason in one.reasons]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of text, columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *body = rows
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    lines = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>\n{lines}\n</tbody></table>"

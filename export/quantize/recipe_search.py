@@ -1,0 +1,151 @@
+"""Which recipe: from the cheapest to the dearest, each judged on validation images, the first that does with margin.
+
+The images that judge the bundle are not met here. So a choice among many recipes cannot flatter the figures of the one
+that was chosen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+
+from edge_runtime.errors import ModelError
+from edge_runtime.spec import ModelSpec
+from export.convert.model_files import write_int8_files
+from export.limits import Limits
+from export.parity.gate import FAILED, PASSED, checks
+from export.parity.measures import EvaluationSet, FileParity, Trial, measure_file
+from export.quantize.recipes import Material, Recipe
+
+WITH_MARGIN = "margin"  # outcome: every figure keeps the goal
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The recipe that was chosen, and what was tried on the way."""
+
+    recipe: str  # its name
+    quantized: dict[str, bytes]  # its files by suffix, without a spec
+    tried: tuple[Trial, ...] = ()  # a row for each recipe and format, in order; empty where none was chosen among
+    tried_on: str | None = None  # which images chose
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A recipe that was tried."""
+
+    recipe: str  # its name
+    quantized: dict[str, bytes]  # its files by suffix
+    files: tuple[FileParity, ...]  # as measured
+    broken: int  # limits that its files do not keep, all files together
+    with_margin: bool  # every figure of every file keeps the goal
+    seconds: float  # that making the files took
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Smaller is better: fewer broken limits, then the smaller 99th percentile of its worst file.
+
+        The percentile moves in the finest steps: on few radiographs the other figures jump with a single decision.
+        """
+        return self.broken, max(one.percentile_99_difference for one in self.files)
+
+
+def choose(
+    recipes: Sequence[Recipe],
+    model: keras.Model,
+    float_files: Mapping[str, bytes],
+    spec: ModelSpec,
+    material: Material,
+    images: EvaluationSet,
+    limits: Limits,
+    goal: Limits,
+) -> Choice:
+    """The first recipe of which every file keeps the goal; the best of all where none does.
+
+    Args:
+        recipes: from cheapest to dearest.
+        model: takes `grey`, (N, S, S, 1).
+        float_files: by suffix.
+        spec: without tensors.
+        material: that recipes learn from.
+        images: that choose; none of them judges the bundle.
+        limits: of the gate.
+        goal: narrower ones, that end the search.
+
+    Raises:
+        ModelError: no recipe can quantise the network.
+    """
+    attempts: list[_Attempt] = []
+    tried: list[Trial] = []
+    error: ModelError | None = None
+    for number, recipe in enumerate(recipes, 1):
+        material.tell(f"trying recipe {recipe.name} ({number} of {len(recipes)})")
+        start = time.perf_counter()
+        try:
+            quantized = recipe.quantize(model, float_files, material)
+        except ModelError as refusal:
+            error = refusal
+            tried.append(_refused(recipe.name, time.perf_counter() - start, refusal))
+            continue
+        seconds = time.perf_counter() - start
+        attempts.append(_measure(recipe.name, quantized, seconds, spec, images, limits, goal))
+        tried += _rows(attempts[-1], limits, goal)
+        if attempts[-1].with_margin:
+            break
+    if not attempts:
+        raise ModelError(f"no recipe can quantise the network; the last one said: {error}") from error
+    best = attempts[-1] if attempts[-1].with_margin else min(attempts, key=lambda attempt: attempt.rank)
+    table = tuple(replace(row, chosen=row.recipe == best.recipe) for row in tried)
+    return Choice(best.recipe, best.quantized, table, f"{len(images.images_u8)} images, {images.name}")
+
+
+def _measure(
+    recipe: str,
+    quantized: dict[str, bytes],
+    seconds: float,
+    spec: ModelSpec,
+    images: EvaluationSet,
+    limits: Limits,
+    goal: Limits,
+) -> _Attempt:
+    """A recipe's files, written and run by the engines that will run them."""
+    with tempfile.TemporaryDirectory() as folder:
+        specs = write_int8_files(Path(folder), quantized, spec)
+        files = tuple(measure_file(path, inside, images) for path, inside in specs.items())
+    broken = sum(not check.kept for one in files for check in checks(one, limits))
+    return _Attempt(recipe, quantized, files, broken, all(_keeps(one, goal) for one in files), seconds)
+
+
+def _keeps(one: FileParity, limits: Limits) -> bool:
+    return all(check.kept for check in checks(one, limits))
+
+
+def _rows(attempt: _Attempt, limits: Limits, goal: Limits) -> list[Trial]:
+    return [
+        Trial(
+            recipe=attempt.recipe,
+            file=one.file,
+            auc_change=one.radiograph_auc_change,
+            decisions_changed=one.radiograph_decisions_changed,
+            radiographs=one.radiographs,
+            percentile_99_difference=one.percentile_99_difference,
+            seconds=attempt.seconds,
+            outcome=_outcome(one, limits, goal),
+        )
+        for one in attempt.files
+    ]
+
+
+def _outcome(one: FileParity, limits: Limits, goal: Limits) -> str:
+    if _keeps(one, goal):
+        return WITH_MARGIN
+    return PASSED if _keeps(one, limits) else FAILED
+
+
+def _refused(recipe: str, seconds: float, error: ModelError) -> Trial:
+    return Trial(recipe, "", None, None, None, None, seconds, outcome=f"cannot quantise this network: {error}")

@@ -1,0 +1,108 @@
+"""The bundle as a whole: complete, verifiable, and written all at once or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from edge_runtime.bundle import open_model, verify_bundle
+from edge_runtime.errors import DataError, GateError
+from export import exporter
+from export.bundle.writer import new_bundle
+from export.exporter import export
+from export.parity import measures
+from export.quiet import quiet_converters
+from export.request import ExportRequest
+
+
+def tree(folder) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_manifest_lists_every_file_with_its_hash(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    present = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == present - {"manifest.json"}
+    for name, record in manifest["files"].items():
+        content = (bundle / name).read_bytes()
+        assert record == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_the_runtime_verifies_and_opens_the_bundle(bundle):
+    verify_bundle(bundle)
+    assert open_model(bundle).path.name == "model_int8.tflite"
+    assert open_model(bundle, engine="onnxruntime").path.name == "model_int8.onnx"
+
+
+def test_manifest_says_how_the_bundle_was_made(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["recipe"] == "minmax" and manifest["leaked"] is False
+    assert len(manifest["calibration"]) == 12 and all(len(one["sha256"]) == 64 for one in manifest["calibration"])
+    assert manifest["parity"]["verdict"] == "passed"
+    assert manifest["proven_on"] and manifest["versions"]["tensorflow"]
+
+
+def test_no_image_name_of_the_user_is_in_the_bundle(bundle):
+    for name in ("manifest.json", "parity.json", "MODEL_CARD.md", "report.html"):
+        assert "013.png" not in (bundle / name).read_text().replace("phantom_013.png", "")
+
+
+def test_the_leaked_mark_passes_into_manifest_and_card(make_run, tmp_path, few_candidates):
+    warnings: list[str] = []
+    request = ExportRequest(make_run(leaked=True), tmp_path / "bundle", formats=("onnx",))
+    with quiet_converters():
+        export(request, tell=str, warn=warnings.append)
+    assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["leaked"] is True
+    assert "share radiographs" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "share radiographs" in warnings[0]
+
+
+def test_the_same_run_gives_the_same_model_bytes(make_run, make_bundle, tmp_path, few_candidates):
+    with quiet_converters():
+        request = ExportRequest(make_run("cnn"), tmp_path / "again", int8=True, recipe="minmax", force=True)
+        export(request, tell=str, warn=str)
+    for name in ("model_float32.tflite", "model_float32.onnx", "model_int8.tflite", "model_int8.onnx"):
+        assert (tmp_path / "again" / name).read_bytes() == (make_bundle("cnn") / name).read_bytes(), name
+
+
+def test_a_failure_late_in_the_export_leaves_the_earlier_bundle_as_it_was(make_run, make_bundle, tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    shutil.copytree(make_bundle("cnn"), out)
+    before = tree(tmp_path)
+    monkeypatch.setattr(exporter, "write_manifest", lambda folder, facts: 1 / 0)
+    with quiet_converters(), pytest.raises(ZeroDivisionError):
+        export(ExportRequest(make_run("cnn"), out, formats=("onnx",)), tell=str, warn=str)
+    assert tree(tmp_path) == before
+    verify_bundle(out)
+
+
+def test_a_float_file_that_differs_from_the_network_ends_the_export_without_a_bundle(make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "FLOAT_TOLERANCE", -1.0)
+    monkeypatch.setattr(measures, "ROUNDING_FACTOR", -1.0)
+    with quiet_converters(), pytest.raises(GateError, match="differs from the trained network's"):
+        export(ExportRequest(make_run("cnn"), tmp_path / "bundle", formats=("onnx",)), tell=str, warn=str)
+    assert not tree(tmp_path)
+
+
+def test_a_folder_that_is_no_bundle_is_not_overwritten(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="is not a bundle"), new_bundle(tmp_path):
+        pass
+    assert tree(tmp_path) == {"thesis.txt"}
+
+
+def test_an_earlier_bundle_is_replaced_whole(tmp_path):
+    for content in ("old", "new"):
+        with new_bundle(tmp_path / "bundle") as folder:
+            (folder / "manifest.json").write_text(content)
+            (folder / content).touch()
+    assert tree(tmp_path) == {"bundle", "bundle/manifest.json", "bundle/new"}
+
+
+@pytest.fixture
+def few_candidates(monkeypatch) -> None:
+    """Golden images are chosen from fewer phantoms: drawing them all takes seconds."""
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)

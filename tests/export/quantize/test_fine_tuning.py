@@ -1,0 +1,119 @@
+"""Fine-tuning: int8 comes closer to the trained network, in the time given, and a stopped run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edge_runtime.quantization import grey_to_float
+from export.quiet import quiet_converters
+
+with quiet_converters():
+    import keras
+    from keras import layers
+
+    from export.convert.grey_network import as_input
+    from export.quantize import fine_tuning
+    from train.int8.batchnorm_folding import WEIGHTED
+    from train.int8.layer_ranges import layer_ranges
+
+GRID_TOLERANCE = 1e-4  # of a step: what float32 makes of 127 steps
+
+
+@pytest.fixture
+def network() -> keras.Model:
+    """A folded network whose depthwise channels differ so much in size that one scale serves few of them."""
+    keras.utils.set_random_seed(4)
+    grey = keras.Input((24, 24, 1), name="grey")
+    x = layers.ReLU(6.0)(layers.Conv2D(12, 3, strides=2, padding="same")(grey))
+    x = layers.ReLU(6.0)(layers.DepthwiseConv2D(3, padding="same")(x))
+    x = layers.Add()([layers.Conv2D(6, 1)(x), layers.Conv2D(6, 1)(x)])
+    model = keras.Model(grey, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x)))
+    for layer in model.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel, bias = layer.get_weights()
+            spread = np.geomspace(0.05, 4.0, kernel.shape[-2])[:, None]
+            layer.set_weights([kernel * spread, np.random.default_rng(3).normal(0, 0.3, bias.shape)])
+    return model
+
+
+@pytest.fixture
+def images_u8() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (96, 24, 24), np.uint8)
+
+
+def copy_of(network: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def rounded_error(network: keras.Model, teacher: keras.Model, images_u8: np.ndarray) -> float:
+    """Mean square of the change of the logit in a network calculated as int8 does."""
+    ranges = layer_ranges(teacher, as_input(images_u8))
+    student = fine_tuning._student(copy_of(network), copy_of(teacher), ranges)
+    grey = grey_to_float(images_u8)[..., None]
+    logits = [np.log(p / (1 - p)) for p in (np.asarray(model(grey), np.float64) for model in (student, teacher))]
+    return float(np.mean(np.square(logits[0] - logits[1])))
+
+
+def tuned(network: keras.Model, images_u8: np.ndarray, tell: Callable[[str], None] = str, **options) -> keras.Model:
+    copy = copy_of(network)
+    fine_tuning.fine_tune(copy, copy_of(network), images_u8, tell, **options)
+    return copy
+
+
+def test_the_rounded_network_comes_closer_and_its_weights_are_on_the_grid(network, images_u8, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "EPOCHS", 40)
+    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-3)  # two steps an epoch are few
+    teacher = copy_of(network)
+    before = rounded_error(network, teacher, images_u8)
+    student = tuned(network, images_u8[:64])
+    assert rounded_error(student, teacher, images_u8[64:]) < 0.5 * before
+    for layer in student.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel = layer.get_weights()[0].astype(np.float64)
+            axes = (0, 1) if isinstance(layer, layers.DepthwiseConv2D) else tuple(range(kernel.ndim - 1))
+            steps = kernel / (np.abs(kernel).max(axis=axes, keepdims=True) / 127.0)
+            assert np.abs(steps - np.round(steps)).max() < GRID_TOLERANCE
+
+
+def test_the_teacher_is_not_changed(network, images_u8):
+    teacher, copy = copy_of(network), copy_of(network)
+    fine_tuning.fine_tune(copy, teacher, images_u8, str)
+    for before, after in zip(network.get_weights(), teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(network, images_u8, tmp_path, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "_STEPS_BETWEEN_STATES", 2)
+    monkeypatch.setattr(fine_tuning, "EPOCHS", 4)
+    whole = tuned(network, images_u8, state=tmp_path / "whole")
+
+    def stop(line: str) -> None:
+        if "step 7 of 12" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(network, images_u8, stop, state=tmp_path / "stopped")
+    lines: list[str] = []
+    resumed = tuned(network, images_u8, lines.append, state=tmp_path / "stopped")
+    assert lines[0].startswith("fine-tuning: step 7 of 12")  # six were kept
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_state_of_other_images_is_not_gone_on_from(network, images_u8, tmp_path, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "_STEPS_BETWEEN_STATES", 1)
+    tuned(network, images_u8, state=tmp_path)
+    lines: list[str] = []
+    tuned(network, images_u8[::-1], lines.append, state=tmp_path)
+    assert lines[1].startswith("fine-tuning: step 1 of 6")
+
+
+def test_a_small_budget_makes_fewer_steps_and_says_how_long_it_takes(network, images_u8):
+    lines: list[str] = []
+    tuned(network, images_u8, lines.append, budget_minutes=1e-6)
+    assert lines[0].startswith("fine-tuning: 1 steps of 32 images, about 0 minutes") and len(lines) == 2

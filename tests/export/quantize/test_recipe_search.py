@@ -1,0 +1,147 @@
+"""auto: from the cheapest recipe to the dearest, the first with margin, the best where none has it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import ModelError
+from edge_runtime.preprocess import preprocess
+from edge_runtime.spec import ModelSpec
+from export.inputs.calibration import CalibrationSet
+from export.limits import PRESETS, Limits, goal_of
+from export.parity.measures import EvaluationSet
+from export.quantize.recipes import Material
+from export.quiet import quiet_converters
+from train.phantom import draw
+
+SPEC = ModelSpec("cnn", 32, "stretch", "box", ("not fractured", "fractured"), 0.5, "phantom")
+FORMATS = ("tflite", "onnx")
+IMAGES = 16
+
+
+@pytest.fixture(scope="module")
+def choosing():
+    """Chooses among recipes by name, with a limit on the 99th percentile; the others do not bind."""
+    images_u8 = np.stack([preprocess(draw(12, index).image_u8, SPEC) for index in range(IMAGES)])
+    calibration = CalibrationSet(Path("none"), images_u8, (None,) * IMAGES, (), (), True)
+    with quiet_converters():
+        import keras
+
+        from export.convert import grey_network, model_files
+        from export.quantize import recipe_search
+        from export.quantize.recipes.minmax import MinMax
+        from train.models import build_cnn
+
+        class Dark(MinMax):
+            """Calibrates with images far darker than those to come: what lies above is clipped."""
+
+            name = "dark"
+
+            def quantize(self, model, float_files, material):
+                dark = dataclasses.replace(material.calibration, images_u8=material.calibration.images_u8 // 16)
+                narrow = dataclasses.replace(dark, images_u8=np.where(dark.images_u8 > 3, dark.images_u8, 0))
+                return super().quantize(model, float_files, dataclasses.replace(material, calibration=narrow))
+
+        class Refusing(MinMax):
+            name = "refusing"
+
+            def quantize(self, model, float_files, material):
+                raise ModelError("a layer is not understood")
+
+        keras.utils.set_random_seed(2)
+        network = build_cnn(SPEC.size)
+        head = network.get_layer("probability")
+        head.set_weights([weights * 20 for weights in head.get_weights()])  # answers that differ between images
+        grey = grey_network.with_grey_input(network, images_u8)
+        floats = model_files.convert_to_float(grey, FORMATS)
+        reference = grey_network.float_probabilities(network, images_u8)
+    images = EvaluationSet("validation split", images_u8, None, reference)
+    recipes = {"minmax": MinMax(), "dark": Dark(), "refusing": Refusing()}
+
+    def choose(*names: str, limit: float):
+        limits = Limits(auc=1.0, changed=1.0, distance=1.0, percentile_99=limit)
+        goal = dataclasses.replace(limits, percentile_99=limit / 2)
+        material = Material(calibration, lambda: images_u8, str)
+        with quiet_converters():
+            return recipe_search.choose(
+                [recipes[name] for name in names], grey, floats, SPEC, material, images, limits, goal
+            )
+
+    return choose
+
+
+@pytest.fixture(scope="module")
+def worst(choosing):
+    """The 99th percentile of the worse file, of minmax and of dark."""
+    tried = choosing("minmax", "dark", limit=0.0).tried
+    return {
+        name: max(row.percentile_99_difference for row in tried if row.recipe == name) for name in ("minmax", "dark")
+    }
+
+
+def test_the_first_recipe_with_margin_ends_the_search(choosing, worst):
+    assert worst["dark"] > worst["minmax"] > 0
+    choice = choosing("dark", "minmax", "refusing", limit=2 * worst["minmax"])
+    assert choice.recipe == "minmax" and set(choice.quantized) == {".tflite", ".onnx"}
+    assert [(row.recipe, row.file, row.chosen) for row in choice.tried] == [
+        ("dark", "model_int8.tflite", False),
+        ("dark", "model_int8.onnx", False),
+        ("minmax", "model_int8.tflite", True),
+        ("minmax", "model_int8.onnx", True),
+    ]
+    assert [row.outcome for row in choice.tried][2:] == ["margin", "margin"]
+    assert all(row.seconds > 0 and row.radiographs == IMAGES for row in choice.tried)
+
+
+def test_a_cheaper_recipe_with_margin_is_taken_though_a_dearer_one_is_better(choosing, worst):
+    choice = choosing("dark", "minmax", limit=2 * worst["dark"])
+    assert choice.recipe == "dark" and {row.recipe for row in choice.tried} == {"dark"}
+
+
+@pytest.mark.parametrize("order", [("minmax", "dark"), ("dark", "minmax")])
+def test_the_best_is_taken_where_none_has_margin(choosing, worst, order):
+    choice = choosing(*order, limit=1.5 * worst["minmax"])
+    assert choice.recipe == "minmax" and len(choice.tried) == 4
+    assert "passed" in {row.outcome for row in choice.tried if row.chosen}
+
+
+def test_a_recipe_that_cannot_quantise_the_network_is_noted_and_passed_over(choosing):
+    choice = choosing("refusing", "minmax", limit=1.0)
+    assert choice.recipe == "minmax"
+    assert "a layer is not understood" in choice.tried[0].outcome and choice.tried[0].decisions_changed is None
+    with pytest.raises(ModelError, match="a layer is not understood"):
+        choosing("refusing", limit=1.0)
+
+
+def test_the_goal_is_half_of_each_limit_and_never_wider_than_the_aim():
+    aim = PRESETS["aim"]
+    for preset in PRESETS.values():
+        goal = goal_of(preset)
+        for name in ("auc", "changed", "distance", "percentile_99"):
+            assert getattr(goal, name) <= min(getattr(preset, name) / 2, getattr(aim, name))
+        assert (goal.sensitivity, goal.specificity) == (preset.sensitivity, preset.specificity)
+    assert goal_of(Limits()).changed == aim.changed
+    assert goal_of(Limits(percentile_99=0.001)).percentile_99 == 0.0005
+
+
+def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_already():
+    with quiet_converters():
+        import keras
+
+        from export.exporter import _worth_trying
+        from train.int8.fake_quant import put_on_grid
+        from train.models import build_cnn
+
+        keras.utils.set_random_seed(2)
+        network = build_cnn(SPEC.size)
+        told: list[str] = []
+        tried = _worth_trying(network, None, told.append)
+        assert {"equalised", "rounded"} <= set(tried) and "finetuned" not in tried and not told
+        assert "finetuned" in _worth_trying(network, 5.0, told.append)
+        put_on_grid(network)
+        assert set(tried) - set(_worth_trying(network, None, told.append)) == {"equalised", "rounded"}
+        assert "equalised and rounded are left out" in told[0]

@@ -1,0 +1,110 @@
+"""A data set ready to train on: audited, grouped, split, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import DataError, GateError
+from edge_runtime.spec import ModelSpec
+from train import phantom
+from train.audit import (
+    Inventory,
+    LeakMatrix,
+    group_images,
+    leak_matrix,
+    split_by_folders,
+    split_by_group,
+    take_inventory,
+)
+from train.audit.grouping import group_by_links
+from train.config import TrainConfig
+from train.data.image_cache import cache_images
+
+NAMES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """n files with labels, groups and splits, and the m different pictures that they hold."""
+
+    inventory: Inventory  # n records, and the files left out
+    groups: NDArray[np.int64]  # (n,): files of one radiograph share a number
+    splits: NDArray[np.str_]  # (n,): one of NAMES
+    leak: LeakMatrix  # what stands on two sides of the split
+    images_u8: NDArray[np.uint8]  # (m, S, S), memory-mapped
+    row_of_record: NDArray[np.int64]  # (n,): picture of each file
+    labels: NDArray[np.int64]  # (n,): 0 or 1
+
+    @property
+    def leaks(self) -> bool:
+        """Whether any radiograph stands in two splits."""
+        return self.leak.leaking_groups > 0
+
+    def records_in(self, split: str) -> NDArray[np.int64]:
+        """Numbers of the records in a split, in order of path."""
+        return np.flatnonzero(self.splits == split)
+
+    def pictures_in(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(rows, labels) of the different pictures in a split: identical copies count once."""
+        records = self.records_in(split)
+        rows, first = np.unique(self.row_of_record[records], return_index=True)
+        return rows, self.labels[records][first]
+
+
+def load_split_data(
+    root: Path,
+    config: TrainConfig,
+    make_spec: Callable[[tuple[str, str]], ModelSpec],
+    progress: Callable[[str, int, int], None],
+) -> SplitData:
+    """The audited, split and decoded data set.
+
+    Args:
+        root: folder of the data set.
+        config: split, seed and positive class.
+        make_spec: spec of the network from the labels (negative, positive).
+        progress: called with (stage, done, total).
+
+    Raises:
+        DataError: nothing can be trained on it.
+        GateError: the split leaks, and the leak was not accepted.
+    """
+    inventory = take_inventory(root, config.positive, progress)
+    # Phantoms are independent by construction: only files copied from one another can be one.
+    groups = group_by_links(inventory, ()) if is_phantoms(root) else group_images(inventory, progress)
+    splits = (
+        split_by_folders(inventory) if config.split == "folders" else split_by_group(inventory, groups, config.seed)
+    )
+    labels = np.array([record.label for record in inventory.records], np.int64)
+    _check_classes(np.array(splits), labels, inventory)
+    leak = leak_matrix(splits, groups)
+    _check_leak(leak, config)
+    cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
+    return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels)
+
+
+def is_phantoms(root: Path) -> bool:
+    """Whether a folder is an embedded data set, drawn by `train.phantom`."""
+    return (root / phantom.DATASET_JSON).is_file()
+
+
+def _check_classes(splits: NDArray[np.str_], labels: NDArray[np.int64], inventory: Inventory) -> None:
+    for split in NAMES:
+        for label, name in enumerate(inventory.labels):
+            if not np.any((splits == split) & (labels == label)):
+                raise DataError(
+                    f"{inventory.root}: the {split} split has no image of class {name!r}; every split needs both"
+                )
+
+
+def _check_leak(leak: LeakMatrix, config: TrainConfig) -> None:
+    if leak.leaking_groups and not config.accept_leak:
+        raise GateError(
+            f"the split leaks: {leak.leaking_groups} radiographs stand in two of {', '.join(leak.splits)}. Use --split "
+            "grouped, or --accept-leak to train all the same; every figure will bear the mark `leaked`"
+        )

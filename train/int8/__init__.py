@@ -1,0 +1,1 @@
+"""What training and export share about int8 in Keras."""
