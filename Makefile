@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint bench soak fuzz pi pi-short armhf-wheels lock clean
+.PHONY: setup setup-tflite demo test test-slow parity lint docs bench soak fuzz pi pi-short armhf-wheels release lock clean
 
 setup: $(READY)
 
@@ -56,6 +56,15 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m tools.command_docs --check || { echo "docs/commands.md: the option tables are out of date: run make docs" >&2; exit 1; }
+
+# The option tables of docs/commands.md, from the commands themselves.
+docs: setup
+	$(BIN)/python -m tools.command_docs
+
+# Both wheels, proven in an empty environment: dist/.
+release: setup
+	$(BIN)/python -m tools.release
 
 # Packages of a bundle, installed and run on emulated processors of the Raspberry Pi: make pi BUNDLE="one another" IMAGES=100.
 DEMO_BUNDLES := $(DEMO)/mobilenetv2-bundle $(DEMO)/cnn-bundle
