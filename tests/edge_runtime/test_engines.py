@@ -16,6 +16,7 @@ import pytest
 from edge_runtime import engines
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.engines import open_engine
+from edge_runtime.engines.onnx_runtime import needs_precision
 from edge_runtime.errors import DependencyError, ModelError
 from edge_runtime.images import read_grey
 from edge_runtime.spec import Tensor
@@ -25,6 +26,7 @@ FLOAT_TOLERANCE = 1e-5
 # int8 files of the two formats round in different places: a few steps of 1/256.
 INT8_TOLERANCE = 0.05
 
+CPUINFO = Path("/proc/cpuinfo")
 INSTALLED = ["litert", "onnxruntime"]
 PRECISIONS = ["float32", "int8"]
 
@@ -89,7 +91,35 @@ def test_the_number_of_threads_changes_nothing(tiny_bundle, images_u8, precision
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only this family of processors saturates")
 def test_onnxruntime_does_not_saturate_on_x86(tiny_bundle):
-    assert opened(tiny_bundle, "int8", "onnxruntime").settings["session.x64quantprecision"] == "1"
+    settings = opened(tiny_bundle, "int8", "onnxruntime").settings
+    assert (settings["session.x64quantprecision"], settings["session.x64quantprecision.reason"]) in {
+        ("1", "the processor has no VNNI"),
+        ("1", "the processor's flags cannot be read"),
+        ("0", "the processor has VNNI"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "precise"),
+    [
+        ("flags\t\t: fpu avx2\nflags\t\t: fpu avx2\n", True),
+        ("flags\t\t: fpu avx2 avx512_vnni\n", False),
+        ("flags\t\t: fpu avx2 avx_vnni\nflags\t\t: fpu avx2\n", True),  # cores of two kinds
+        ("model name\t: avx_vnni is not a flag here\n", True),
+        ("", True),
+    ],
+)
+def test_sums_are_kept_from_saturating_unless_every_core_has_vnni(cpuinfo, precise):
+    assert needs_precision(cpuinfo)[0] is precise
+
+
+@pytest.mark.skipif(needs_precision(CPUINFO.read_text() if CPUINFO.exists() else "")[0], reason="no VNNI here")
+def test_with_vnni_the_option_changes_no_answer(tiny_bundle, images_u8, monkeypatch):
+    fast = answers(opened(tiny_bundle, "int8", "onnxruntime"), images_u8)
+    monkeypatch.setattr("edge_runtime.engines.onnx_runtime.needs_precision", lambda cpuinfo: (True, "asked for"))
+    precise = opened(tiny_bundle, "int8", "onnxruntime")
+    assert precise.settings["session.x64quantprecision"] == "1"
+    np.testing.assert_array_equal(answers(precise, images_u8), fast)
 
 
 @pytest.mark.parametrize("engine", INSTALLED)

@@ -134,4 +134,4 @@ def test_a_prediction_tells_what_was_set_in_the_engine(tiny_bundle, golden_image
     settings = Predictor(tiny_bundle, "onnxruntime", threads=1).predict(golden_images[0]).to_dict()["engine_settings"]
     assert settings["threads"] == 1
     # On x86 products saturate without it where VNNI is absent; ARM needs nothing.
-    assert settings.get("session.x64quantprecision") == ("1" if platform.machine() in ("x86_64", "AMD64") else None)
+    assert ("session.x64quantprecision" in settings) == (platform.machine() in ("x86_64", "AMD64"))
