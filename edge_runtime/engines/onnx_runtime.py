@@ -13,9 +13,9 @@ from edge_runtime.engines.tensors import check_input_contract, check_tensor, dec
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec, Tensor
 
-# Processors of this family that lack VNNI saturate 16-bit sums inside int8 products and answer differently from ARM, unless
-# this option is set (ONNX Runtime documentation, "Quantize ONNX models", section on data type selection). Processors
-# with VNNI sum in 32 bits: there the option changes no answer and takes twice the time.
+# Processors of this family that lack VNNI saturate 16-bit sums inside int8 products and answer differently from ARM,
+# unless this option is set (ONNX Runtime documentation, "Quantize ONNX models", section on data type selection).
+# Processors with VNNI sum in 32 bits: there the option changes no answer and takes twice the time.
 _X64_PRECISION = "session.x64quantprecision"
 _X64_MACHINES = frozenset({"x86_64", "AMD64"})
 _VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni"})
