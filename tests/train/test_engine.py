@@ -18,6 +18,7 @@ from train.fit.backend import prepare_backend
 prepare_backend(0)
 
 from train.engine import train_and_evaluate  # noqa: E402
+from train.fit import epochs  # noqa: E402
 from train.int8.fake_quant import lies_on_grid  # noqa: E402
 
 SMALL = {"image_size": 32, "alpha": 0.35, "epochs": 2, "split": "folders", "draws": 2, "calibration_images": 12}
