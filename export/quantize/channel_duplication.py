@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from export.convert.complexity import operations_of_layer
 from train.int8.batchnorm_folding import WEIGHTED
-from train.int8.keras_graph import Inputs, again, followers, rebuild
+from train.int8.keras_graph import Inputs, again, followers, layers_below, layers_in_order, rebuild, writer
 
 MOST_COPIES = 8  # of a tensor
 
@@ -83,7 +83,7 @@ def choose_copies(
 def costs_with(network: keras.Model, copies: Mapping[str, int]) -> tuple[int, int]:
     """(multiplications with addition for one image, weights) with copies of the outputs of layers, by name."""
     operations = weights = 0
-    for layer in network.operations:
+    for layer in layers_in_order(network):
         if isinstance(layer, WEIGHTED):
             times = copies.get(layer.name, 1)
             if not isinstance(layer, layers.DepthwiseConv2D):
@@ -146,8 +146,8 @@ def _copied_kernel(
 
 def _tied_layers(network: keras.Model) -> list[_Tied]:
     group_of: dict[str, _Tied] = {}
-    for layer in network.operations:
-        below = [group_of[tensor._keras_history.operation.name] for tensor in layer._inbound_nodes[0].input_tensors]
+    for layer in layers_in_order(network):
+        below = [group_of[one.name] for one in layers_below(layer)]
         if isinstance(layer, layers.Add) or (isinstance(layer, _KEEPING) and _keeps_channels(layer)):
             group = below[0]
             for other in below[1:]:
@@ -160,7 +160,7 @@ def _tied_layers(network: keras.Model) -> list[_Tied]:
         group.names.append(layer.name)
         group_of[layer.name] = group
     for tensor in network.outputs:
-        group_of[tensor._keras_history.operation.name].can_be_copied = False
+        group_of[writer(tensor).name].can_be_copied = False
     return list({id(group): group for group in group_of.values()}.values())
 
 
@@ -186,4 +186,4 @@ def _join(group: _Tied, other: _Tied, group_of: dict[str, _Tied]) -> None:
 
 def _below(layer: layers.Layer) -> str:
     """The name of the layer whose output a weighted layer reads."""
-    return str(layer._inbound_nodes[0].input_tensors[0]._keras_history.operation.name)
+    return str(layers_below(layer)[0].name)

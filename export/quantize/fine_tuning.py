@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from export.convert.grey_network import as_input
 from train.checkpoint import restore_variables, store_variables
-from train.int8.fake_quant import WEIGHTED, FakeInt8, Logit, OnGrid, put_on_grid, run_layers
+from train.int8.fake_quant import WEIGHTED, FakeInt8, Logit, OnGrid, put_on_grid
+from train.int8.keras_graph import call, run_layers
 from train.int8.layer_ranges import IMAGES, layer_ranges
 
 Tell = Callable[[str], None]
@@ -143,8 +144,7 @@ def _student(network: keras.Model, teacher: keras.Model, ranges: dict[str, tuple
     def make(layer: layers.Layer, inputs: list[Any]) -> Any:
         if layer is network.layers[-1]:
             return ops.sigmoid(_Distance()(Logit(layer)(inputs[0]), exact_logit))
-        wrapped = OnGrid(layer) if isinstance(layer, WEIGHTED) else layer
-        output = wrapped(inputs if len(inputs) > 1 else inputs[0])
+        output = call(OnGrid(layer) if isinstance(layer, WEIGHTED) else layer, inputs)
         if layer.name not in ranges:
             return output
         return _Distance()(FakeInt8(ranges[layer.name])(output), exact[layer.name])

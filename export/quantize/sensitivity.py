@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from train.int8.grid import integers_around_zero, range_scale, round_to_grid
+
 _BATCH = 8  # images
 
 
@@ -49,6 +51,5 @@ def logit_changes(
 
 def _rounded(values: tf.Tensor, lowest: float, highest: float) -> tf.Tensor:
     """Values as int8 would hold them."""
-    scale = (highest - lowest) / 255
-    zero_point = round(-lowest / scale)
-    return (tf.clip_by_value(tf.round(values / scale) + zero_point, 0.0, 255.0) - zero_point) * scale
+    scale = range_scale(lowest, highest)
+    return round_to_grid(values, scale, integers_around_zero(lowest, scale), keras.ops)

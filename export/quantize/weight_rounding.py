@@ -20,15 +20,16 @@ from keras import layers
 from numpy.typing import NDArray
 
 from train.int8.batchnorm_folding import WEIGHTED, same_border
-from train.int8.keras_graph import followers
+from train.int8.grid import LARGEST_INTEGER, integers_around_zero, range_scale, round_to_grid, to_integers, weight_scale
+from train.int8.keras_graph import call, followers, layers_in_order, tensors_read
 from train.int8.range_rules import least_squares_range
 
-LARGEST_INTEGER = 127
 _BATCH = 16  # images
 _ROWS = 30_000  # positions of a layer's input that its moments are taken from
 _VALUES = 40_000_000  # numbers of a layer's input that are looked at, at most
 _RIDGE = 1e-3  # of the mean variance, added to all: directions that the images hardly show keep their weights
 _SWEEPS = 4  # over all weights of a channel
+_TINY = 1e-9  # width of a range that has none
 _LARGEST_MATRIX = 4096  # inputs of a channel beyond which only the nearest integers are affordable
 
 
@@ -57,11 +58,11 @@ def reconstruct(network: keras.Model, images: NDArray[np.float32], rounding: Rou
     following = followers(network)
     exact = {id(network.inputs[0]): images}
     rounded = dict(exact)
-    unread = {id(layer.output): len(following[layer.name]) for layer in network.operations}
-    for layer in network.operations:
+    unread = {id(layer.output): len(following[layer.name]) for layer in layers_in_order(network)}
+    for layer in layers_in_order(network):
         if isinstance(layer, layers.InputLayer):
             continue
-        read = layer._inbound_nodes[0].input_tensors
+        read = tensors_read(layer)
         of_exact, of_rounded = [exact[id(tensor)] for tensor in read], [rounded[id(tensor)] for tensor in read]
         output = _run(layer, of_exact)
         if isinstance(layer, WEIGHTED):
@@ -78,8 +79,7 @@ def reconstruct(network: keras.Model, images: NDArray[np.float32], rounding: Rou
 
 def nearest(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
     """The nearest integers of each output channel."""
-    scale = _scale(weights)
-    return np.round(weights / scale) * scale
+    return round_to_grid(weights, _scale(weights))
 
 
 def learned(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def learned(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np
     matrix = moments.rounded + ridge
     wanted = np.linalg.solve(matrix, (moments.cross + ridge) @ weights)
     scale = _scale(wanted)
-    integers = np.round(wanted / scale)
+    integers = to_integers(wanted, scale)
     # The largest weight of each channel keeps its 127: converters read the scale off it.
     pinned = np.abs(integers) == LARGEST_INTEGER
     slope = matrix @ (integers * scale - wanted)
@@ -109,8 +109,7 @@ def learned(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np
 
 def _scale(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """(C, 1, O), the step of each output channel."""
-    largest = np.abs(weights).max(axis=1, keepdims=True)
-    return np.where(largest > 0.0, largest / LARGEST_INTEGER, 1.0)
+    return weight_scale(weights, axes=(1,))
 
 
 def _round_layer(
@@ -175,14 +174,12 @@ def _run(layer: layers.Layer, inputs: list[NDArray[np.float32]]) -> NDArray[np.f
     batches = []
     for row in range(0, len(inputs[0]), _BATCH):
         batch = [values[row : row + _BATCH] for values in inputs]
-        batches.append(np.asarray(layer(batch if len(batch) > 1 else batch[0])))
+        batches.append(np.asarray(call(layer, batch)))
     return np.concatenate(batches)
 
 
 def _as_int8(values: NDArray[np.float32], exact: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values rounded as int8 would hold them, with the range that suits the exact ones."""
     lowest, highest = least_squares_range(exact)
-    scale = max(highest - lowest, 1e-9) / 255
-    zero_point = round(-lowest / scale)
-    integers = np.clip(np.round(values / scale) + zero_point, 0, 255)
-    return ((integers - zero_point) * scale).astype(np.float32)
+    scale = range_scale(lowest, max(highest, lowest + _TINY))
+    return round_to_grid(values, scale, integers_around_zero(lowest, scale)).astype(np.float32)

@@ -13,7 +13,8 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from train.int8.fake_quant import WEIGHTED, Disagreement, FakeInt8, Logit, OnGrid, Tensor, is_rounded, run_layers
+from train.int8.fake_quant import WEIGHTED, Disagreement, FakeInt8, Logit, OnGrid, is_rounded
+from train.int8.keras_graph import Inputs, Tensor, call, layers_below, layers_in_order, run_layers
 
 # Of the squared distance of logits beside the cross-entropy of one image. Chosen on the validation radiographs of
 # multiregion, int8 against float with min-max ranges: with 1, 12 and 50 the 99th percentile of the change was 0.11
@@ -65,8 +66,8 @@ def rounded_like_int8(model: keras.Model, outputs: list[str], bounds: dict[str, 
     """
     found: dict[str, Tensor] = {}
 
-    def make(layer: layers.Layer, inputs: list[Tensor]) -> Tensor:
-        output = layer(inputs if len(inputs) > 1 else inputs[0])
+    def make(layer: layers.Layer, inputs: Inputs) -> Tensor:
+        output = call(layer, inputs)
         if layer.name in bounds:
             output = FakeInt8(bounds[layer.name])(output)
         found[layer.name] = output
@@ -84,7 +85,7 @@ def measure_bounds(model: keras.Model, upto: str, images: NDArray[np.float32]) -
         upto: name of the last layer.
         images: (n, S, S, 3), all in memory at once: a few dozen.
     """
-    order = [layer.name for layer in model.operations]
+    order = [layer.name for layer in layers_in_order(model)]
     names = [name for name in order[: order.index(upto) + 1] if is_rounded(model.get_layer(name))]
     tensors = [model.get_layer(name).output for name in names]
     extremes = keras.Model(
@@ -98,14 +99,14 @@ def measure_bounds(model: keras.Model, upto: str, images: NDArray[np.float32]) -
     return {name: (float(low), float(high)) for name, low, high in zip(names, lowest, highest, strict=True)}
 
 
-def _apply(layer: layers.Layer, inputs: list[Tensor], wrapped: dict[str, layers.Layer]) -> Tensor:
+def _apply(layer: layers.Layer, inputs: Inputs, wrapped: dict[str, layers.Layer]) -> Tensor:
     """The output of a layer in float, on the grid where it trains; the logit's input in place of the probability."""
     if isinstance(layer, layers.Dropout) or isinstance(wrapped.get(layer.name), Logit):
         return inputs[0]
-    return wrapped.get(layer.name, layer)(inputs if len(inputs) > 1 else inputs[0])
+    return call(wrapped.get(layer.name, layer), inputs)
 
 
-def _as_int8(layer: layers.Layer, inputs: list[Tensor], wrapped: dict[str, layers.Layer]) -> Tensor:
+def _as_int8(layer: layers.Layer, inputs: Inputs, wrapped: dict[str, layers.Layer]) -> Tensor:
     output = _apply(layer, inputs, wrapped)
     # The logit is rounded by export, in a way of its own.
     return FakeInt8()(output) if is_rounded(layer) and not isinstance(wrapped.get(layer.name), Logit) else output
@@ -113,5 +114,5 @@ def _as_int8(layer: layers.Layer, inputs: list[Tensor], wrapped: dict[str, layer
 
 def _dropout(model: keras.Model) -> layers.Layer:
     """The dropout before the last layer; none changes nothing."""
-    below = model.layers[-1]._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    below = layers_below(model.layers[-1])[0]
     return below if isinstance(below, layers.Dropout) else layers.Identity()

@@ -16,7 +16,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from train.int8.fake_quant import MOVING, is_rounded
-from train.int8.keras_graph import layers_below
+from train.int8.keras_graph import layers_below, layers_in_order
 
 LARGEST_GAIN = 16.0  # of a channel: one that hardly speaks is not blown up to noise
 
@@ -71,7 +71,7 @@ def _tied_tensors(model: keras.Model) -> list[_Tied]:
     """The tensors that int8 rounds, joined by additions."""
     group_of: dict[str, _Tied] = {}  # by the name of the layer that writes or moves a tensor
     groups: list[_Tied] = []
-    for layer in model.operations:
+    for layer in layers_in_order(model):
         inputs = [group_of[below.name] for below in layers_below(layer) if below.name in group_of]
         if isinstance(layer, layers.Add) and inputs:
             group = _joined(inputs, groups, group_of)

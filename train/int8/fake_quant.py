@@ -10,14 +10,13 @@ the exact features of an image and those an int8 device would see is taught to a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import keras
 import numpy as np
 from keras import layers, ops
 
-LARGEST_INTEGER = 127  # weights are symmetric: -128 is not used
+from train.int8.grid import round_to_grid, weight_scale
+from train.int8.keras_graph import Inputs, Tensor, call, layers_above, layers_below, run_layers
+
 WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 # Layers that hand on what they read, in other places: their output has the scale of their input.
 MOVING = (
@@ -30,9 +29,6 @@ MOVING = (
 )
 
 _GRID_TOLERANCE = 1e-5  # of the largest weight; half a step of a layer's largest channel is 0.004
-
-Tensor = Any  # of the backend, or symbolic
-Make = Callable[[layers.Layer, list[Tensor]], Tensor]  # (layer, its inputs) -> its output
 
 
 class OnGrid(layers.Layer):
@@ -103,9 +99,7 @@ def on_grid(kernel: Tensor, layer: layers.Layer) -> Tensor:
     # A grey image in three equal channels meets the sum of a kernel over them: that is what export deploys.
     target = ops.sum(kernel, axis=-2, keepdims=True) if grey else kernel
     axes = (0, 1) if isinstance(layer, layers.DepthwiseConv2D) else tuple(range(len(kernel.shape) - 1))
-    largest = ops.max(ops.abs(target), axis=axes, keepdims=True)
-    scale = ops.where(largest > 0.0, largest / LARGEST_INTEGER, 1.0)
-    rounded = ops.round(target / scale) * scale
+    rounded = round_to_grid(target, weight_scale(target, axes, ops), maths=ops)
     return kernel + (rounded - target) / kernel.shape[-2] if grey else rounded
 
 
@@ -131,35 +125,16 @@ def lies_on_grid(model: keras.Model) -> bool:
 def with_kernels_on_grid(model: keras.Model) -> keras.Model:
     """The network calculating with its kernels on the int8 grid. Both share their variables."""
 
-    def make(layer: layers.Layer, inputs: list[Tensor]) -> Tensor:
-        wrapped = OnGrid(layer) if isinstance(layer, WEIGHTED) else layer
-        return wrapped(inputs if len(inputs) > 1 else inputs[0])
+    def make(layer: layers.Layer, inputs: Inputs) -> Tensor:
+        return call(OnGrid(layer) if isinstance(layer, WEIGHTED) else layer, inputs)
 
     output = run_layers(model, model.inputs[0], model.inputs[0], make)
     return keras.Model(model.inputs[0], output, name=f"{model.name}_on_grid")
 
 
-def run_layers(model: keras.Model, start: Tensor, value: Tensor, make: Make) -> Tensor:
-    """The output of a flat network from one of its tensors on, each layer replaced by what `make` puts in its place.
-
-    Args:
-        model: every layer is used once in it.
-        start: symbolic tensor inside the network.
-        value: what stands in place of it.
-        make: given a layer and its inputs, gives its output.
-    """
-    tensors = {id(start): value}
-    for layer in model.operations:
-        node = layer._inbound_nodes[0]  # later ones belong to networks made of its layers
-        if node.input_tensors and all(id(tensor) in tensors for tensor in node.input_tensors):
-            tensors[id(node.output_tensors[0])] = make(layer, [tensors[id(tensor)] for tensor in node.input_tensors])
-    return tensors[id(model.outputs[0])]
-
-
 def is_rounded(layer: layers.Layer) -> bool:
     """Whether int8 rounds the output of this layer: it ends what converters fuse, and does not merely move values."""
-    followers = [node.operation for node in layer._outbound_nodes]
-    fused = any(isinstance(follower, (layers.BatchNormalization, layers.ReLU)) for follower in followers)
+    fused = any(isinstance(above, (layers.BatchNormalization, layers.ReLU)) for above in layers_above(layer))
     return not fused and not isinstance(layer, MOVING)
 
 
@@ -172,12 +147,8 @@ def _straight_through(variable: keras.Variable, layer: layers.Layer) -> Tensor:
 
 def _reads_grey(layer: layers.Layer) -> bool:
     """Whether a layer is the first convolution, below which there is nothing but the image, scaled or padded."""
-    (node,) = layer._inbound_nodes[:1]
-    while node.input_tensors:
-        below = node.input_tensors[0]._keras_history.operation
-        if isinstance(below, layers.InputLayer):
-            return isinstance(layer, layers.Conv2D) and len(below.output.shape) == 4
-        if not isinstance(below, (layers.Rescaling, layers.ZeroPadding2D)):
-            return False
-        (node,) = below._inbound_nodes[:1]
-    return False
+    read = layers_below(layer)
+    while read and isinstance(read[0], (layers.Rescaling, layers.ZeroPadding2D)):
+        read = layers_below(read[0])
+    is_image = bool(read) and isinstance(read[0], layers.InputLayer) and len(read[0].output.shape) == 4
+    return is_image and isinstance(layer, layers.Conv2D)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.int8.fake_quant import is_rounded
+from train.int8.keras_graph import layers_in_order
 from train.int8.range_rules import least_squares_range
 
 IMAGES = 32  # enough, all of them in memory at once
@@ -27,7 +28,7 @@ def layer_ranges(network: keras.Model, images: NDArray[np.float32]) -> dict[str,
         network: folded (see train.int8.batchnorm_folding).
         images: (n, S, S, channels), 0 to 1.
     """
-    names = [layer.name for layer in network.operations[:-1] if is_rounded(layer)]
+    names = [layer.name for layer in layers_in_order(network)[:-1] if is_rounded(layer)]
     ranges = {}
     for first in range(0, len(names), _TENSORS_AT_ONCE):
         some = names[first : first + _TENSORS_AT_ONCE]

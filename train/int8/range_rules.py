@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from train.int8.grid import STEPS, integers_around_zero, round_to_grid
+
 BINS = 2048  # of a histogram: 8 for each step of int8
 
 _FRACTIONS = np.linspace(0.2, 1.0, 33)  # of the full range, tried
-_STEPS = 255
 _TAIL = 1e-4  # share of values beyond either end of a percentile range
 
 
@@ -27,9 +28,8 @@ def least_squares(counts: NDArray[np.floating], lowest: float, highest: float) -
     lowest, highest = min(lowest, 0.0), max(highest, 0.0)  # zero is always one of the steps
     errors = []
     for fraction in _FRACTIONS:
-        scale = (highest - lowest) * fraction / _STEPS
-        zero_point = np.round(-lowest * fraction / scale)
-        rounded = (np.clip(np.round(values / scale) + zero_point, 0, _STEPS) - zero_point) * scale
+        scale = (highest - lowest) * fraction / STEPS
+        rounded = round_to_grid(values, scale, integers_around_zero(lowest * fraction, scale))
         errors.append(float(counts @ np.square(rounded - values)))
     best = float(_FRACTIONS[int(np.argmin(errors))])
     return lowest * best, highest * best

@@ -22,7 +22,8 @@ with quiet_converters():
     from export.quantize.int8_files import quantise_network
     from export.quantize.logit_duplication import COPIES, ends_with_one_sigmoid, logit_reach, with_fine_logit
     from export.quantize.sensitivity import logit_changes
-    from train.int8.fake_quant import FakeInt8, put_on_grid, run_layers
+    from train.int8.fake_quant import FakeInt8, put_on_grid
+    from train.int8.keras_graph import run_layers
     from train.int8.layer_ranges import layer_ranges
 
 SIDE = 16
