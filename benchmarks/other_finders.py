@@ -90,7 +90,7 @@ def _encode(paths: list[Path], weights: Path) -> np.ndarray:
     """float32 (n, 1280): what MobileNetV2 pools of each image, seen as imagededup shows it to its own network."""
     import keras
 
-    from train.models import build_mobilenetv2
+    from train.networks.mobilenetv2 import build_mobilenetv2
 
     whole = build_mobilenetv2(_CNN_SIDE, weights=str(weights))
     encoder = keras.Model(whole.input, whole.get_layer("pool").output)

@@ -10,12 +10,13 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.command import Command
-from train.config import DEMO_SETTINGS, MODELS, SPLITS, TrainConfig
+from train.config import SPLITS, TrainConfig
+from train.models import NETWORKS
 
 
 @click.command(cls=Command)
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--model", type=click.Choice(MODELS), required=True, help="Network to train.")
+@click.option("--model", type=click.Choice(list(NETWORKS)), required=True, help="Network to train.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder to write; must not exist.")
 @click.option(
     "--split",
@@ -72,10 +73,11 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
     """
     if settings["demo"] == (data is not None):
         raise click.UsageError("give either DATA or --demo")
-    if settings["demo"]:
-        # An option that the user gives comes before the demonstration's own.
-        of_demo = {"split": "folders", **DEMO_SETTINGS[settings["model"]]}
-        settings |= {name: value for name, value in of_demo.items() if _is_default(context, name)}
+    network = NETWORKS[settings["model"]]
+    of_demo = {"split": "folders", **network.demo} if settings["demo"] else {}
+    # An option that the user gives comes before the network's and the demonstration's own.
+    own = {**network.defaults, **of_demo}
+    settings |= {name: value for name, value in own.items() if _is_default(context, name)}
     from train.engine import train_and_evaluate
 
     evaluation = train_and_evaluate(TrainConfig.from_options(**settings), data, out, resume)

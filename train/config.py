@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MODELS = ("cnn", "mobilenetv2")
+from train.models import find_network
+
 SPLITS = ("grouped", "folders")
 
 
@@ -19,22 +20,15 @@ class Augmentation:
     flip: bool = True  # left-right and up-down, each with probability 1/2
 
 
-# What trains on the embedded data set within minutes on two cores. Its breaks are thin at 96 pixels: strong
-# augmentation would hide them from a network trained for so short.
-DEMO_SETTINGS: dict[str, dict[str, Any]] = {
-    "cnn": {"image_size": 96, "epochs": 10, "rotation": 6.0, "shift": 0.02, "zoom": 0.05},
-    "mobilenetv2": {
-        **{"image_size": 96, "epochs": 15, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
-        **{"alpha": 0.35, "weights": "none", "learning_rate": 6e-3},
-    },
-}
-
-
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run."""
+    """Settings of one run.
 
-    model: str  # one of MODELS
+    Raises:
+        DataError: there is no network of that name.
+    """
+
+    model: str  # name in the table train.models.NETWORKS
     split: str = "grouped"  # one of SPLITS
     accept_leak: bool = False  # train on a split whose test images stand in train too
     epochs: int = 10  # passes over the training images; of fine-tuning too
@@ -45,13 +39,16 @@ class TrainConfig:
     weights: str = "imagenet"  # of MobileNetV2: `imagenet`, `none` or a path
     learning_rate: float = 1e-3  # Adam, of the CNN, of the head, and of a network trained from random values
     fine_tune_rate: float = 1e-4  # Adam, of the upper blocks
-    draws: int = 4  # augmented draws of each training image whose features are cached; see features.py
+    draws: int = 4  # augmented draws of each training image whose features are cached; see train.fit.transfer
     augmentation: Augmentation = Augmentation()
     positive: str | None = None  # class folder that means fractured; None: recognised by its name
     calibration_images: int = 200  # training images kept for quantisation
     threshold: float = 0.5  # a probability at or above it is positive
     seed: int = 0  # of everything random
     demo: bool = False  # train on the embedded data set
+
+    def __post_init__(self) -> None:
+        find_network(self.model)
 
     @classmethod
     def from_options(cls, rotation: float, shift: float, zoom: float, flip: bool, **settings: Any) -> TrainConfig:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import keras
 
     from train.fit.epochs import EpochRecord
+    from train.fit.task import Task
 
 DEMO_COUNTS = {"train": 1600, "val": 300, "test": 600}
 _SAMPLES_PER_CLASS = 6
@@ -94,11 +95,13 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     spec = make_spec(config, data.inventory.labels, domain)
     _tell_data(data)
     prepare_backend(config.seed)
-    from train.networks import train_network
+    from train.fit.task import Task
+    from train.fit.training import train_network
 
-    model, history = train_network(config, data, run.state)
-    temperature = _calibrate(model, data, config)
-    evaluation, probabilities = evaluate(model, data, config, temperature)
+    task = Task(config, data, run.state)
+    model, history = train_network(task)
+    temperature = _calibrate(model, task)
+    evaluation, probabilities = evaluate(model, task, temperature)
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / "data" if data_root is None else root, data.leaks)
     write_split(run.folder, data)
@@ -122,45 +125,40 @@ def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> Mode
     )
 
 
-def evaluate(
-    model: keras.Model, data: SplitData, config: TrainConfig, temperature: float
-) -> tuple[Evaluation, NDArray[np.float64]]:
+def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evaluation, NDArray[np.float64]]:
     """The figures, and the probability of every file: (n,), NaN in train."""
+    data, threshold = task.data, task.config.threshold
     of_record = np.full(data.labels.size, np.nan)
     for split in ("val", "test"):
         records = data.records_in(split)
-        of_record[records] = _probabilities(model, data, records, config)
+        of_record[records] = _probabilities(model, task, records)
     val, test = data.records_in("val"), data.records_in("test")
     radiographs = per_group(data.labels[test], of_record[test], data.groups[test])
     evaluation = Evaluation(
         leaked=data.leaks,
         temperature=temperature,
-        val=measure(data.labels[val], of_record[val], config.threshold, data.groups[val]),
-        test_files=measure(data.labels[test], of_record[test], config.threshold, data.groups[test]),
-        test_radiographs=measure(*radiographs, config.threshold),
+        val=measure(data.labels[val], of_record[val], threshold, data.groups[val]),
+        test_files=measure(data.labels[test], of_record[test], threshold, data.groups[test]),
+        test_radiographs=measure(*radiographs, threshold),
     )
     return evaluation, of_record
 
 
-def _calibrate(model: keras.Model, data: SplitData, config: TrainConfig) -> float:
+def _calibrate(model: keras.Model, task: Task) -> float:
     """The temperature by which the network's logits were divided, in place."""
     from train.fit.temperature import choose_temperature, divide_logits
 
-    val = data.records_in("val")
-    temperature = choose_temperature(_probabilities(model, data, val, config), data.labels[val], data.groups[val])
+    data, val = task.data, task.data.records_in("val")
+    temperature = choose_temperature(_probabilities(model, task, val), data.labels[val], data.groups[val])
     divide_logits(model, temperature)
     say(f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure")
     return temperature
 
 
-def _probabilities(
-    model: keras.Model, data: SplitData, records: NDArray[np.int64], config: TrainConfig
-) -> NDArray[np.float32]:
+def _probabilities(model: keras.Model, task: Task, records: NDArray[np.int64]) -> NDArray[np.float32]:
     """(k,) of k files; each different picture is judged once."""
-    from train.networks import predict
-
-    rows, inverse = np.unique(data.row_of_record[records], return_inverse=True)
-    return predict(model, data, rows, config.batch_size)[inverse]
+    rows, inverse = np.unique(task.data.row_of_record[records], return_inverse=True)
+    return task.predict(model, rows)[inverse]
 
 
 def _demo_data(run: UnfinishedRun, seed: int) -> Path:

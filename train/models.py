@@ -1,102 +1,65 @@
-"""The two networks. Both take float 0 to 1, (S, S, channels), and give one probability.
+"""The table of networks. Adding one is an entry here, beside a file in `train/networks/` that builds it.
 
-Both are flat functional graphs with one named output, so that they can be continued from any of their tensors (for
-cached features) and rebuilt with one input channel (for export) without knowing which network it is.
+The command's choices, its defaults and the demonstration's settings, the building and the fitting all read this table.
+It imports neither Keras nor a network: `edge-train --help` answers at once.
 """
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import keras
-from keras import layers
-
-from edge_runtime.errors import DataError, ModelError
-
-OUTPUT_NAME = "probability"
-CNN_PARAMETERS = (896, 18_496, 23_888_000, 129)  # of its four weighted layers at 224 x 224 x 3
-# Alphas for which Keras has ImageNet weights.
-MOBILENETV2_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-# Everything above this layer is fine-tuned; its output (S/16, S/16, 96 at alpha 1) is what gets cached.
-MOBILENETV2_CUT = "block_12_add"
-
-_IMAGENET_SIZES = (96, 128, 160, 192, 224)
+from edge_runtime.errors import DataError
 
 
-def build_cnn(size: int = 224) -> keras.Model:
-    """The described network: two convolutions, two poolings, one hidden dense layer; 23.9 M parameters at 224."""
-    image = keras.Input((size, size, 3), name="image")
-    x = layers.Conv2D(32, 3, activation="relu", name="conv_1")(image)
-    x = layers.MaxPooling2D(2, name="pool_1")(x)
-    x = layers.Conv2D(64, 3, activation="relu", name="conv_2")(x)
-    x = layers.MaxPooling2D(2, name="pool_2")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(0.5, name="dropout")(x)
-    x = layers.Dense(128, activation="relu", name="dense")(x)
-    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
-    return keras.Model(image, probability, name="cnn")
+@dataclass(frozen=True)
+class Network:
+    """One entry: how a network is made and trained. Settings are those of `TrainConfig.from_options`."""
+
+    builder: str  # `module:function`; (image_size, *options by name) -> keras.Model, as `train.networks` describes it
+    fitting: str  # `module:function`; (keras.Model, train.fit.task.Task) -> list of EpochRecord; trains in place
+    options: tuple[str, ...] = ()  # settings that the builder takes beside the image size
+    cut: str | None = None  # layer above which a pretrained network is fine-tuned; its output is what gets cached
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # settings where they differ from the command's
+    demo: Mapping[str, Any] = field(default_factory=dict)  # settings that train on the embedded data set in minutes
 
 
-def build_mobilenetv2(
-    size: int = 224, alpha: float = 1.0, weights: str = "imagenet", dropout: float = 0.2
-) -> keras.Model:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a head for one probability.
+# The demonstration's breaks are thin at 96 pixels: strong augmentation would hide them from a network trained for so
+# short.
+NETWORKS: dict[str, Network] = {
+    "cnn": Network(
+        builder="train.networks.cnn:build_cnn",
+        fitting="train.fit.whole:fit_on_grid",
+        demo={"image_size": 96, "epochs": 10, "rotation": 6.0, "shift": 0.02, "zoom": 0.05},
+    ),
+    "mobilenetv2": Network(
+        builder="train.networks.mobilenetv2:build_mobilenetv2",
+        fitting="train.fit.transfer:fit_pretrained_or_random",
+        options=("alpha", "weights"),
+        cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
+        demo={
+            **{"image_size": 96, "epochs": 15, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
+            **{"alpha": 0.35, "weights": "none", "learning_rate": 6e-3},
+        },
+    ),
+}
 
-    Args:
-        size: side of the input, pixels, a multiple of 32.
-        alpha: width of the network, one of MOBILENETV2_ALPHAS.
-        weights: `imagenet` (downloaded by Keras), `none`, or the path of a file of weights without top.
-        dropout: fraction of the pooled features dropped in training.
+
+def find_network(name: str) -> Network:
+    """The entry of that name.
 
     Raises:
-        DataError: the weights cannot be had.
-        ModelError: the file of weights does not fit the network.
+        DataError: there is none.
     """
-    image = keras.Input((size, size, 3), name="image")
-    # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
-    rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
-    features = _backbone(rescaled, alpha, weights).output
-    x = layers.GlobalAveragePooling2D(name="pool")(features)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
-    return keras.Model(image, probability, name="mobilenetv2")
+    if name not in NETWORKS:
+        raise DataError(f"--model {name}: no such network; there are {', '.join(NETWORKS)}")
+    return NETWORKS[name]
 
 
-def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
-    arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
-    if weights == "none":
-        return _with_quick_statistics(keras.applications.MobileNetV2(weights=None, **arguments))
-    if weights == "imagenet":
-        return _with_imagenet_weights(arguments)
-    if not Path(weights).is_file():
-        raise DataError(
-            f"--weights {weights}: no such file; expected `imagenet`, `none` or the path of a .weights.h5 file"
-        )
-    try:
-        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-        with warnings.catch_warnings():
-            # Keras only warns where layers of a file do not match, and leaves random values in their place.
-            warnings.simplefilter("error", UserWarning)
-            backbone.load_weights(weights)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise ModelError(f"--weights {weights}: does not fit MobileNetV2 of alpha {alpha}: {error}") from error
-    return backbone
-
-
-def _with_quick_statistics(backbone: keras.Model) -> keras.Model:
-    """The backbone with running statistics that settle within an epoch; Keras' 0.999 is made for ImageNet's length."""
-    for layer in backbone.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.9
-    return backbone
-
-
-def _with_imagenet_weights(arguments: dict) -> keras.Model:
-    try:
-        return keras.applications.MobileNetV2(weights="imagenet", **arguments)
-    except Exception as error:  # urllib, socket and Keras each raise their own kind when there is no network
-        raise DataError(
-            "the ImageNet weights could not be downloaded; fetch them on a machine with a network and give their path: "
-            f"--weights PATH (or train from random values: --weights none). The download said: {error}"
-        ) from error
+def load(place: str) -> Callable[..., Any]:
+    """The function at `module:function`."""
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function

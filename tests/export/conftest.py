@@ -91,7 +91,8 @@ def _trained(kind: str, side: int, alpha: float, path: Path, images_u8: list, sp
         import keras
 
         from edge_runtime.preprocess import preprocess
-        from train.models import build_cnn, build_mobilenetv2
+        from train.networks.cnn import build_cnn
+        from train.networks.mobilenetv2 import build_mobilenetv2
 
         keras.utils.set_random_seed(SEED)
         model = build_cnn(side) if kind == "cnn" else build_mobilenetv2(side, alpha, weights="none")

@@ -41,7 +41,7 @@ def deployed_files(images_u8, tmp_path_factory):
         import keras
 
         from export.convert import grey_network, model_files
-        from train.models import build_cnn
+        from train.networks.cnn import build_cnn
 
         keras.utils.set_random_seed(2)
         network = build_cnn(SIZE)

@@ -1,73 +1,71 @@
-"""The two networks are the ones described."""
+"""A network is one entry in a table: choices, building, fitting and the demonstration read it."""
 
-import os
+import json
 
-import numpy as np
 import pytest
 
-from edge_runtime.errors import DataError, ModelError
+from edge_runtime.errors import DataError
+from train.cli import main
+from train.config import TrainConfig
 from train.fit.backend import prepare_backend
+from train.models import NETWORKS, Network, load
 
 prepare_backend(0)
 
-import keras  # noqa: E402
+from train.engine import train_and_evaluate  # noqa: E402
+from train.networks import OUTPUT_NAME, POOL  # noqa: E402
 
-from train.models import CNN_PARAMETERS, OUTPUT_NAME, build_cnn, build_mobilenetv2  # noqa: E402
+ADDED = """
+import keras
 
-
-def test_cnn_has_the_described_layers_and_parameters():
-    model = build_cnn()
-    kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == [
-        *("InputLayer", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense", "Dense")
-    ]
-    assert tuple(layer.count_params() for layer in model.layers if layer.weights) == CNN_PARAMETERS
-    assert CNN_PARAMETERS == (896, 18_496, 23_888_000, 129)
-    assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")] == [
-        *("relu", "relu", "relu", "sigmoid")
-    ]
-    assert model.get_layer("dropout").rate == 0.5
+def build(size, alpha):
+    image = keras.Input((size, size, 3), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(round(4 * alpha), 5, strides=4)(image))
+    return keras.Model(image, keras.layers.Dense(1, "sigmoid", name="probability")(pooled))
+"""
 
 
-def test_both_networks_take_the_same_input_and_name_their_output():
-    for model in (build_cnn(96), build_mobilenetv2(96, 0.35, "none")):
-        assert model.input_shape == (None, 96, 96, 3)
-        assert model.output_shape == (None, 1)
-        assert model.layers[-1].name == OUTPUT_NAME
+def build(network, **settings):
+    values = {"alpha": 0.35, "weights": "none"} | settings
+    return load(network.builder)(96, **{name: values[name] for name in network.options})
 
 
-def test_mobilenetv2_of_full_width_has_the_published_parameters():
-    head = 1280 + 1
-    assert build_mobilenetv2(224, 1.0, "none").count_params() == 2_257_984 + head
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_the_same_input_and_names_its_output(name):
+    model = build(NETWORKS[name])
+    assert model.input_shape == (None, 96, 96, 3) and model.inputs[0].name == "image"
+    assert model.output_shape == (None, 1)
+    assert model.layers[-1].name == OUTPUT_NAME
 
 
-def test_missing_weights_are_a_data_error():
-    with pytest.raises(DataError, match="no such file"):
-        build_mobilenetv2(96, 1.0, "/nowhere/x.weights.h5")
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].cut])
+def test_the_cut_and_the_pooled_features_are_layers_of_the_network(name):
+    order = [layer.name for layer in build(NETWORKS[name]).layers]
+    assert order.index(NETWORKS[name].cut) < order.index(POOL)
 
 
-def test_weights_of_another_network_are_a_model_error(tmp_path):
-    path = tmp_path / "other.weights.h5"
-    build_cnn(32).save_weights(path)
-    with pytest.raises(ModelError, match="does not fit"):
-        build_mobilenetv2(96, 1.0, str(path))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_settings_of_the_table_are_options_of_the_command(name):
+    options = {parameter.name for parameter in main.params}
+    assert set(NETWORKS[name].demo) | set(NETWORKS[name].defaults) <= options
+    assert callable(load(NETWORKS[name].fitting))
 
 
-def test_imagenet_weights_without_a_network_name_the_option_that_helps(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
-    for variable in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="--weights PATH"):
-        build_mobilenetv2(96, 0.35, "imagenet")
+def test_the_choices_of_the_command_are_the_table():
+    (choice,) = [parameter.type.choices for parameter in main.params if parameter.name == "model"]
+    assert list(choice) == list(NETWORKS)
 
 
-@pytest.mark.skipif("EDGE_WEIGHTS" not in os.environ, reason="EDGE_WEIGHTS is unset: no ImageNet weights to load")
-def test_imagenet_weights_from_a_file_see_what_is_in_a_picture():
-    path = os.path.join(os.environ["EDGE_WEIGHTS"], "mobilenet_v2_1.0_224_no_top.weights.h5")
-    model = build_mobilenetv2(224, 1.0, path)
-    features = keras.Model(model.inputs[0], model.get_layer("pool").output)(
-        np.zeros((1, 224, 224, 3), np.float32)
-    ).numpy()
-    # Untrained weights give a mean near 0.1 and no sparsity; trained ones switch many features off.
-    assert 0.2 < np.mean(features == 0) < 0.99
+def test_an_unknown_network_is_refused():
+    with pytest.raises(DataError, match="--model resnet: no such network; there are cnn, mobilenetv2"):
+        TrainConfig("resnet")
+
+
+def test_a_network_added_by_one_entry_trains(phantoms, tmp_path, monkeypatch):
+    (tmp_path / "added_network.py").write_text(ADDED)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Network(builder="added_network:build", fitting="train.fit.whole:fit_on_grid", options=("alpha",))
+    monkeypatch.setitem(NETWORKS, "added", entry)
+    config = TrainConfig("added", split="folders", epochs=1, image_size=32, calibration_images=4)
+    train_and_evaluate(config, phantoms, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["model"] == "added"

@@ -219,7 +219,7 @@ def auc_of_small_network(covered: bool, epochs: int) -> float:
     prepare_backend(seed=0)
     import keras
 
-    from train.models import build_cnn
+    from train.networks.cnn import build_cnn
 
     train = np.stack([small_image(index, covered) for index in range(TRAIN_IMAGES)])
     test = np.stack([small_image(index, covered) for index in range(FIRST_TEST_INDEX, FIRST_TEST_INDEX + TEST_IMAGES)])

@@ -34,7 +34,7 @@ def choosing():
         from export.convert import grey_network, model_files
         from export.quantize import recipe_search
         from export.quantize.recipes.minmax import MinMax
-        from train.models import build_cnn
+        from train.networks.cnn import build_cnn
 
         class Dark(MinMax):
             """Calibrates with images far darker than those to come: what lies above is clipped."""
@@ -134,7 +134,7 @@ def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_al
 
         from export.exporter import _worth_trying
         from train.int8.fake_quant import put_on_grid
-        from train.models import build_cnn
+        from train.networks.cnn import build_cnn
 
         keras.utils.set_random_seed(2)
         network = build_cnn(SPEC.size)

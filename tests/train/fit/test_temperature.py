@@ -40,7 +40,7 @@ def test_copies_of_one_radiograph_weigh_as_one():
 
 def test_dividing_logits_keeps_order_and_the_side_of_one_half():
     prepare_backend(0)
-    from train.models import build_cnn
+    from train.networks.cnn import build_cnn
 
     model = build_cnn(32)
     images = np.random.default_rng(0).random((8, 32, 32, 3), np.float32)

@@ -12,7 +12,9 @@ import keras  # noqa: E402
 from train.fit.consistency import measure_bounds, pair_from, rounded_like_int8  # noqa: E402
 from train.int8.equalisation import equalise  # noqa: E402
 from train.int8.fake_quant import WEIGHTED, is_rounded, put_on_grid, with_kernels_on_grid  # noqa: E402
-from train.models import MOBILENETV2_CUT, build_cnn, build_mobilenetv2  # noqa: E402
+from train.models import NETWORKS  # noqa: E402
+from train.networks.cnn import build_cnn  # noqa: E402
+from train.networks.mobilenetv2 import build_mobilenetv2  # noqa: E402
 
 GRID_TOLERANCE = 1e-4  # of a step: float32 holds 127 steps to about 1e-5 of one
 SEAM = "pool"
@@ -109,7 +111,7 @@ def test_rounded_features_differ_from_the_exact_by_rounding_alone(mobilenetv2, i
     np.testing.assert_allclose(rounded / step, np.round(rounded / step), atol=1e-3)
 
 
-@pytest.mark.parametrize("seam", [SEAM, MOBILENETV2_CUT])
+@pytest.mark.parametrize("seam", [SEAM, NETWORKS["mobilenetv2"].cut])
 def test_a_pair_answers_as_its_network_and_its_loss_knows_the_disagreement(mobilenetv2, images, seam):
     mobilenetv2.get_layer("probability").trainable = True
     features = keras.Model(mobilenetv2.inputs, mobilenetv2.get_layer(seam).output).predict_on_batch(images)

@@ -1,0 +1,78 @@
+"""MobileNetV2 with a head for one probability, from ImageNet's weights, a file of them, or random values."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from edge_runtime.errors import DataError, ModelError
+from train.networks import OUTPUT_NAME, POOL
+
+ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
+
+
+def build_mobilenetv2(
+    size: int = 224, alpha: float = 1.0, weights: str = "imagenet", dropout: float = 0.2
+) -> keras.Model:
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a head for one probability.
+
+    Args:
+        size: side of the input, pixels, a multiple of 32.
+        alpha: width of the network, one of ALPHAS.
+        weights: `imagenet` (downloaded by Keras), `none`, or the path of a file of weights without top.
+        dropout: fraction of the pooled features dropped in training.
+
+    Raises:
+        DataError: the weights cannot be had.
+        ModelError: the file of weights does not fit the network.
+    """
+    image = keras.Input((size, size, 3), name="image")
+    # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
+    rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
+    features = _backbone(rescaled, alpha, weights).output
+    x = layers.GlobalAveragePooling2D(name=POOL)(features)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
+    return keras.Model(image, probability, name="mobilenetv2")
+
+
+def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
+    arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
+    if weights == "none":
+        return _with_quick_statistics(keras.applications.MobileNetV2(weights=None, **arguments))
+    if weights == "imagenet":
+        return _with_imagenet_weights(arguments)
+    if not Path(weights).is_file():
+        raise DataError(
+            f"--weights {weights}: no such file; expected `imagenet`, `none` or the path of a .weights.h5 file"
+        )
+    try:
+        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
+        with warnings.catch_warnings():
+            # Keras only warns where layers of a file do not match, and leaves random values in their place.
+            warnings.simplefilter("error", UserWarning)
+            backbone.load_weights(weights)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise ModelError(f"--weights {weights}: does not fit MobileNetV2 of alpha {alpha}: {error}") from error
+    return backbone
+
+
+def _with_quick_statistics(backbone: keras.Model) -> keras.Model:
+    """The backbone with running statistics that settle within an epoch; Keras' 0.999 is made for ImageNet's length."""
+    for layer in backbone.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.9
+    return backbone
+
+
+def _with_imagenet_weights(arguments: dict) -> keras.Model:
+    try:
+        return keras.applications.MobileNetV2(weights="imagenet", **arguments)
+    except Exception as error:  # urllib, socket and Keras each raise their own kind when there is no network
+        raise DataError(
+            "the ImageNet weights could not be downloaded; fetch them on a machine with a network and give their path: "
+            f"--weights PATH (or train from random values: --weights none). The download said: {error}"
+        ) from error
