@@ -78,9 +78,11 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
     # An option that the user gives comes before the network's and the demonstration's own.
     own = {**network.defaults, **of_demo}
     settings |= {name: value for name, value in own.items() if _is_default(context, name)}
+    from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate
 
-    evaluation = train_and_evaluate(TrainConfig.from_options(**settings), data, out, resume)
+    with messages_on_standard_error():
+        evaluation = train_and_evaluate(TrainConfig.from_options(**settings), data, out, resume)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict()))
         return

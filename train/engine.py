@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.fit.backend import prepare_backend
 from train.metrics import Figures, measure, per_group
 from train.plots import LEAKED_MARK, save_confusion, save_counts, save_history, save_roc, save_samples
-from train.progress import say
 from train.report import Row, facts_table, figures_table, page, picture
 from train.run_folder import (
     UnfinishedRun,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from train.fit.epochs import EpochRecord
     from train.fit.task import Task
+
+_logger = logging.getLogger(__name__)
 
 DEMO_COUNTS = {"train": 1600, "val": 300, "test": 600}
 _SAMPLES_PER_CLASS = 6
@@ -151,7 +153,9 @@ def _calibrate(model: keras.Model, task: Task) -> float:
     data, val = task.data, task.data.records_in("val")
     temperature = choose_temperature(_probabilities(model, task, val), data.labels[val], data.groups[val])
     divide_logits(model, temperature)
-    say(f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure")
+    _logger.info(
+        f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure"
+    )
     return temperature
 
 
@@ -164,23 +168,25 @@ def _probabilities(model: keras.Model, task: Task, records: NDArray[np.int64]) -
 def _demo_data(run: UnfinishedRun, seed: int) -> Path:
     folder = run.folder / "data"
     if not folder.exists():
-        say(f"drawing {sum(DEMO_COUNTS.values())} phantoms")
+        _logger.info(f"drawing {sum(DEMO_COUNTS.values())} phantoms")
         phantom.write_dataset(folder, DEMO_COUNTS, seed)
     return folder
 
 
 def _tell_data(data: SplitData) -> None:
     for item in data.inventory.unreadable:
-        say(f"left out: {item.path}: {item.why}")
+        _logger.warning(f"left out: {item.path}: {item.why}")
     for split in NAMES:
         records = data.records_in(split)
-        say(
+        _logger.info(
             f"{split}: {records.size} files ({int(data.labels[records].sum())} {data.inventory.labels[1]}), "
             f"{np.unique(data.row_of_record[records]).size} different pictures, "
             f"{np.unique(data.groups[records]).size} radiographs"
         )
     if data.leaks:
-        say(f"leaked: {data.leak.leaking_groups} radiographs stand in two splits; every figure below is too good")
+        _logger.warning(
+            f"leaked: {data.leak.leaking_groups} radiographs stand in two splits; every figure below is too good"
+        )
 
 
 def _write_network(folder: Path, model: keras.Model, spec: ModelSpec, history: list[EpochRecord]) -> None:

@@ -1,15 +1,17 @@
-"""Progress with speed and time left, on standard error; nothing moves where standard error is no terminal."""
+"""Progress with speed and time left, on standard error.
+
+Nothing moves where standard error is no terminal, or where nobody asked to hear (see train.command_log).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-CONSOLE = Console(stderr=True, highlight=False)
+from train.command_log import CONSOLE, is_heard
 
 
 class Bar:
@@ -28,13 +30,9 @@ class Bar:
 def progress_bar(title: str) -> Iterator[Bar]:
     """A bar that counts images, as long as the block runs."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as progress:
+    silent = not (CONSOLE.is_terminal and is_heard())
+    with Progress(*columns, console=CONSOLE, transient=True, disable=silent) as progress:
         yield Bar(progress, title)
-
-
-def say(message: str) -> None:
-    """One line on standard error."""
-    CONSOLE.print(message, soft_wrap=True, markup=False)
 
 
 class _Speed(ProgressColumn):

@@ -43,8 +43,9 @@ def main(
     from train.audit.layout import printable
     from train.audit.progress import show_progress
     from train.audit.summary import summarise, verdict
+    from train.command_log import messages_on_standard_error
 
-    with show_progress() as progress:
+    with messages_on_standard_error(), show_progress() as progress:
         findings = audit(data, positive, seed, progress)
     click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
     if out is not None:

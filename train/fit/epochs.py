@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from train.checkpoint import restore_variables, store_variables
 from train.metrics import auc
-from train.progress import Bar, progress_bar, say
+from train.progress import Bar, progress_bar
 from train.run_folder import write_json
+
+_logger = logging.getLogger(__name__)
 
 _LAST, _BEST, _HISTORY = "last.npz", "best.npz", "history.json"
 _LOG_FLOOR = 1e-7  # of a probability inside a logarithm
@@ -111,7 +114,7 @@ def _cross_entropy(labels: NDArray[np.int64], probabilities: NDArray[np.float32]
 
 
 def _tell(record: EpochRecord, epochs: int, is_best: bool) -> None:
-    say(
+    _logger.info(
         f"{record.phase} {record.epoch}/{epochs}: loss {record.loss:.3f}, accuracy {record.accuracy:.3f}; "
         f"validation: loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.3f}, AUC {record.val_auc:.3f}"
         f"{' (best)' if is_best else ''}; {record.images_per_second:.0f} images/s"
