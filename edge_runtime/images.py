@@ -1,4 +1,7 @@
-"""Image file to grey uint8: the only decoder in the repository, and the home of every rule about input files.
+"""Image file to grey uint8: the decoder of all that is judged, trained on or compared; rules about files live here.
+
+The device, training, calibration, parity and the audit decode here. Only whether a file is coloured is looked up
+elsewhere (`train.audit.colour`), because grey no longer tells.
 
 Rules: the first frame counts; EXIF orientation is applied; colour becomes luma (ITU-R 601-2); transparency lies on
 black; 16-bit images are scaled by the bit depth that they use (10, 12, 14 or 16), so a 12-bit radiograph in a 16-bit
@@ -22,6 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.errors import ImageError, StorageError
+
+DECODING_VERSION = (
+    1  # of the rules above: raise it where the same file gives other pixels, and caches forget the old ones
+)
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".pnm"}

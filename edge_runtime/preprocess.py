@@ -1,4 +1,6 @@
-"""Grey image to the square that a network sees: the only resize in the repository, for training and device alike.
+"""Grey image to the square that a network sees: the only way there, for training, calibration, parity and device alike.
+
+What no network sees, the views that the audit compares and thumbnails of pages, is resized where it is made.
 
 Pillow resizes 8-bit images in integer arithmetic, antialiased, so the result is the same on every processor.
 """
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.spec import ModelSpec
+
+RESIZING_VERSION = 1  # raise it where the same image gives another square, and caches forget the old ones
 
 
 def preprocess(grey_u8: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime.errors import ImageError, StorageError
-from edge_runtime.images import MAX_PIXELS, find_images, read_grey
+from edge_runtime.images import DECODING_VERSION, MAX_PIXELS, find_images, read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
 
@@ -382,3 +383,31 @@ def test_names_that_are_not_text_are_found(tmp_path):
 def test_a_name_too_long_for_the_system_does_not_stop_the_search(tmp_path):
     long = tmp_path / ("x" * 300 + ".png")
     assert find_images([long]) == [long]
+
+
+# Versions
+
+# SHA-256 of what DECODING_VERSION 1 makes of the files below. Where a change of the code changes it, raise the version:
+# caches are kept by it. Of lossless files, which every build of Pillow decodes alike.
+DECODED = {1: "7fee03bded8e137d7dcdf33ea69f90109e0c7770c276fa6559c39eed45d12b11"}
+
+
+def test_another_result_of_decoding_asks_for_another_version(radiograph_u8):
+    grey = Image.fromarray(radiograph_u8)
+    see_through = grey.convert("LA")
+    see_through.putalpha(Image.fromarray(255 - radiograph_u8))
+    tinted = Image.merge("RGB", [grey, grey.point(lambda value: value // 2), grey.point(lambda value: 255 - value)])
+    palette = Image.fromarray(radiograph_u8 // 64, "P")
+    palette.putpalette([200, 200, 200, 60, 60, 60, 120, 120, 120, 240, 240, 240])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files = [
+        *(encoded(image, "PNG") for image in (grey, see_through, tinted, palette)),
+        encoded(Image.fromarray(radiograph_u8.astype(np.uint16) * 16), "TIFF"),
+        encoded(grey, "PNG", exif=turned),
+    ]
+    digest = hashlib.sha256()
+    for file in files:
+        decoded = read_grey(file)
+        digest.update(f"{decoded.shape}".encode() + decoded.tobytes())
+    assert digest.hexdigest() == DECODED[DECODING_VERSION]

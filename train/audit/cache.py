@@ -13,7 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ALGORITHM_VERSION = "6"  # of decoding, fingerprints and comparison: raise it, and old entries are not found any more
+import PIL
+
+from edge_runtime.images import DECODING_VERSION
+
+ALGORITHM_VERSION = 6  # of fingerprints and comparison: raise it, and old entries are not found any more
+# Whoever decodes otherwise, our rules or another Pillow, makes entries of its own.
+DECODING = f"decoding {DECODING_VERSION}, Pillow {PIL.__version__}"
 
 
 def cache_folder() -> Path:
@@ -46,5 +52,5 @@ def store(kind: str, key: str, value: Any) -> None:
 
 
 def _path(kind: str, key: str) -> Path:
-    digest = hashlib.sha256(f"{ALGORITHM_VERSION}\n{key}".encode(errors="surrogateescape")).hexdigest()
+    digest = hashlib.sha256(f"{ALGORITHM_VERSION} {DECODING}\n{key}".encode(errors="surrogateescape")).hexdigest()
     return cache_folder() / "audit" / f"{kind}-{digest[:32]}.json"

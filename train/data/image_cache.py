@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.images import read_grey
-from edge_runtime.preprocess import preprocess
+from edge_runtime.preprocess import RESIZING_VERSION, preprocess
 from edge_runtime.spec import ModelSpec
 from train.audit import ImageRecord, Inventory
-from train.audit.cache import cache_folder
+from train.audit.cache import DECODING, cache_folder
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 1  # of the file: raise it where the array is laid out otherwise
 _DECODERS = 4  # threads; Pillow releases the interpreter while it decodes
 
 
@@ -57,7 +57,8 @@ def cache_images(inventory: Inventory, spec: ModelSpec, progress: Callable[[int,
 
 
 def _key(pixel_hashes: list[str], spec: ModelSpec) -> str:
-    settings = f"{LAYOUT_VERSION} {spec.size} {spec.aspect} {spec.resampling}"
+    layout = f"layout {LAYOUT_VERSION}, {DECODING}, resizing {RESIZING_VERSION}"
+    settings = f"{layout}, {spec.size} {spec.aspect} {spec.resampling}"
     return hashlib.sha256("\n".join([settings, *pixel_hashes]).encode()).hexdigest()[:32]
 
 
