@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,16 +25,7 @@ from edge_runtime.errors import GateError
 @click.option("--positive", metavar="NAME", help="Name of the positive class folder, where it cannot be told.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and of cross-validation.")
 @click.version_option(__version__, prog_name="edge-audit")
-def main(
-    data: Path,
-    out: Path | None,
-    as_json: bool,
-    strict: bool,
-    write: Path | None,
-    keep_copies: bool,
-    positive: str | None,
-    seed: int,
-) -> None:
+def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **options: Any) -> None:
     """Find copies at any rotation, leaks between splits, contradictory labels and shortcuts in DATA.
 
     DATA holds train, val and test folders with class folders inside, or class folders alone. It is never written to.
@@ -46,16 +38,16 @@ def main(
     from train.command_log import messages_on_standard_error
 
     with messages_on_standard_error(), show_progress() as progress:
-        findings = audit(data, positive, seed, progress)
+        findings = audit(data, options["positive"], options["seed"], progress)
     click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
     if out is not None:
         from train.audit.report_page import write_report  # with matplotlib: seconds that only a page is worth
 
         click.echo(f"report: {write_report(findings, out)}", err=True)
     if write is not None:
-        count = write_clean(findings, write, keep_copies, seed)
+        count = write_clean(findings, write, options["keep_copies"], options["seed"])
         click.echo(f"cleaned copy: {count} images in {write}", err=True)
-    if strict and not findings.fit:
+    if options["strict"] and not findings.fit:
         raise GateError(printable(verdict(findings)))
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from train.config import Augmentation
 
+Pair = tuple[tf.Tensor, tf.Tensor]
+
 _PARALLEL = 2
 
 
@@ -91,10 +93,12 @@ def _augment(batch: tf.Tensor, augmentation: Augmentation, seed: int, index: tf.
     chance = tf.random.stateless_uniform((6, count), seed=[seed, tf.cast(index, tf.int32)], minval=-1.0, maxval=1.0)
     angle = chance[0] * (augmentation.rotation_degrees * np.pi / 180.0)
     zoom = 1.0 + chance[1] * augmentation.zoom
-    shift_x, shift_y = chance[2] * augmentation.shift * side, chance[3] * augmentation.shift * side
+    shift = chance[2] * augmentation.shift * side, chance[3] * augmentation.shift * side
     ones = tf.ones_like(angle)
     flip_x, flip_y = (tf.sign(chance[4]), tf.sign(chance[5])) if augmentation.flip else (ones, ones)
-    transforms = _about_centre(angle, zoom, flip_x, flip_y, shift_x, shift_y, (side - 1.0) / 2.0)
+    row_x = flip_x * tf.cos(angle) * zoom, -flip_y * tf.sin(angle) * zoom
+    row_y = flip_x * tf.sin(angle) * zoom, flip_y * tf.cos(angle) * zoom
+    transforms = _about_centre(row_x, row_y, shift, (side - 1.0) / 2.0)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=batch,
         transforms=transforms,
@@ -105,19 +109,17 @@ def _augment(batch: tf.Tensor, augmentation: Augmentation, seed: int, index: tf.
     )
 
 
-def _about_centre(
-    angle: tf.Tensor,
-    zoom: tf.Tensor,
-    flip_x: tf.Tensor,
-    flip_y: tf.Tensor,
-    shift_x: tf.Tensor,
-    shift_y: tf.Tensor,
-    centre: tf.Tensor,
-) -> tf.Tensor:
-    """(b, 8) rows a0 a1 a2 b0 b1 b2 0 0, which map each output pixel (x, y) to the input's (a.(x,y,1), b.(x,y,1))."""
-    a0, a1 = flip_x * tf.cos(angle) * zoom, -flip_y * tf.sin(angle) * zoom
-    b0, b1 = flip_x * tf.sin(angle) * zoom, flip_y * tf.cos(angle) * zoom
-    a2 = centre - a0 * centre - a1 * centre + shift_x
-    b2 = centre - b0 * centre - b1 * centre + shift_y
-    zeros = tf.zeros_like(angle)
+def _about_centre(row_x: Pair, row_y: Pair, shift: Pair, centre: tf.Tensor) -> tf.Tensor:
+    """(b, 8) rows a0 a1 a2 b0 b1 b2 0 0, which map each output pixel (x, y) to the input's (a.(x,y,1), b.(x,y,1)).
+
+    Args:
+        row_x: a0 and a1 of each image, (b,).
+        row_y: b0 and b1.
+        shift: along x and y, pixels.
+        centre: pixels, of both axes; it stays where it is but for the shift.
+    """
+    (a0, a1), (b0, b1) = row_x, row_y
+    a2 = centre - a0 * centre - a1 * centre + shift[0]
+    b2 = centre - b0 * centre - b1 * centre + shift[1]
+    zeros = tf.zeros_like(a0)
     return tf.stack([a0, a1, a2, b0, b1, b2, zeros, zeros], axis=1)

@@ -1,0 +1,81 @@
+"""What a trained network is worth: its temperature, and figures per file and per radiograph."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.metrics import Figures, measure, per_group
+from train.report import Row
+
+if TYPE_CHECKING:
+    import keras
+
+    from train.fit.task import Task
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a trained network."""
+
+    leaked: bool  # whether any radiograph stands in two splits
+    temperature: float  # by which the logits were divided after training
+    val: Figures  # files of the validation split
+    test_files: Figures  # files of the test split; interval by radiograph
+    test_radiographs: Figures  # the mean probability of each radiograph's files
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+    def rows(self) -> list[Row]:
+        """For a table."""
+        return [
+            Row("validation, per file", self.val, self.leaked),
+            Row("test, per file", self.test_files, self.leaked),
+            Row("test, per radiograph", self.test_radiographs, self.leaked),
+        ]
+
+
+def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evaluation, NDArray[np.float64]]:
+    """The figures, and the probability of every file: (n,), NaN in train."""
+    data, threshold = task.data, task.config.threshold
+    of_record = np.full(data.labels.size, np.nan)
+    for split in ("val", "test"):
+        records = data.records_in(split)
+        of_record[records] = _probabilities(model, task, records)
+    val, test = data.records_in("val"), data.records_in("test")
+    radiographs = per_group(data.labels[test], of_record[test], data.groups[test])
+    evaluation = Evaluation(
+        leaked=data.leaks,
+        temperature=temperature,
+        val=measure(data.labels[val], of_record[val], threshold, data.groups[val]),
+        test_files=measure(data.labels[test], of_record[test], threshold, data.groups[test]),
+        test_radiographs=measure(*radiographs, threshold),
+    )
+    return evaluation, of_record
+
+
+def calibrate(model: keras.Model, task: Task) -> float:
+    """The temperature by which the network's logits were divided, in place."""
+    from train.fit.temperature import choose_temperature, divide_logits
+
+    data, val = task.data, task.data.records_in("val")
+    temperature = choose_temperature(_probabilities(model, task, val), data.labels[val], data.groups[val])
+    divide_logits(model, temperature)
+    _logger.info(
+        f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure"
+    )
+    return temperature
+
+
+def _probabilities(model: keras.Model, task: Task, records: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(k,) of k files; each different picture is judged once."""
+    rows, inverse = np.unique(task.data.row_of_record[records], return_inverse=True)
+    return task.predict(model, rows)[inverse]
