@@ -14,8 +14,15 @@ from edge_runtime.errors import EdgeError, StorageError
 EXIT_INTERRUPTED = 130
 
 
+# For groups of commands too, which click makes itself.
+HELP_OPTIONS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
 class Command(click.Command):
-    """A click command that ends with the exit code of the EdgeError raised inside it."""
+    """A click command that ends with the exit code of the EdgeError raised inside it; `-h` is `--help`."""
+
+    def __init__(self, name: str | None, context_settings: dict[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(name, {**HELP_OPTIONS, **(context_settings or {})}, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; a clean end where the reader of its output has left, as in `| head`."""

@@ -17,62 +17,91 @@ from train.models import NETWORKS
 @click.command(cls=Command)
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Choice(list(NETWORKS)), required=True, help="Network to train.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder to write; must not exist.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Run folder to write. It must not exist yet."
+)
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
     default="grouped",
     show_default=True,
-    help="By radiograph, or as the folders train, val and test have it.",
+    help="grouped: a new split by radiograph; folders: the split that the folders train, val and test make.",
 )
-@click.option("--accept-leak", is_flag=True, help="Train although test radiographs stand in train; figures are marked.")
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the images.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images a step.")
+@click.option(
+    "--accept-leak", is_flag=True, help="Train even if test and train share radiographs; every figure is then marked."
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), default=10, show_default=True, help="Number of passes over the training images."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Batch size.")
 @click.option(
     "--image-size",
     type=click.IntRange(32, 1024),
     default=224,
     show_default=True,
-    help="Side of the network's input, pixels.",
+    help="Side of the network's square input, in pixels.",
 )
 @click.option(
     "--aspect",
     type=click.Choice(["pad", "stretch"]),
     default="pad",
     show_default=True,
-    help="Keep proportions on black, or fill the square.",
+    help="pad: keep the proportions, fill with black; stretch: fill the square.",
 )
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2, as a factor.")
 @click.option(
-    "--weights", default="imagenet", show_default=True, help="Of MobileNetV2: imagenet (downloaded), none, or a file."
-)
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam, in the first epoch.")
-@click.option(
-    "--rotation", type=click.FloatRange(0, 180), default=20.0, show_default=True, help="Augmentation, degrees."
-)
-@click.option(
-    "--shift", type=click.FloatRange(0, 0.5), default=0.08, show_default=True, help="Augmentation, of the side."
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="Weights that MobileNetV2 starts from: imagenet (downloaded), none, or the path of a file.",
 )
 @click.option(
-    "--zoom", type=click.FloatRange(0, 0.5), default=0.1, show_default=True, help="Augmentation, of the scale."
+    "--learning-rate", type=float, default=1e-3, show_default=True, help="Learning rate of Adam in the first epoch."
 )
-@click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation, both ways.")
-@click.option("--positive", help="Class folder that means fractured, where its name does not tell.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random; repeats a run."
+    "--rotation",
+    type=click.FloatRange(0, 180),
+    default=20.0,
+    show_default=True,
+    help="Augmentation: largest rotation, in degrees.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the killed run of the same --out.")
-@click.option("--demo", is_flag=True, help="Use the embedded data set in place of DATA.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option(
+    "--shift",
+    type=click.FloatRange(0, 0.5),
+    default=0.08,
+    show_default=True,
+    help="Augmentation: largest shift, as a fraction of the side.",
+)
+@click.option(
+    "--zoom",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Augmentation: largest change of scale, as a fraction.",
+)
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation: flip left-right and up-down.")
+@click.option("--positive", help="Name of the class folder that means fractured, if it cannot be recognised.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Random seed; the same seed gives the same network.",
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted run: give the same --out and the same options.")
+@click.option("--demo", is_flag=True, help="Train on the embedded data set instead of DATA.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.version_option(__version__, prog_name="edge-train")
 @click.pass_context
 def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_json: bool, **settings: Any) -> None:
-    """Train a fracture detector on DATA: train|val|test folders with class folders inside, or class folders alone.
+    """Train a fracture detector on DATA.
+
+    DATA contains folders train, val and test with class folders inside, or only class folders.
 
     Research use only: not a medical device.
     """
     if settings["demo"] == (data is not None):
-        raise click.UsageError("give either DATA or --demo")
+        raise click.UsageError("one of DATA and --demo is needed, and not both")
     network = NETWORKS[settings["model"]]
     of_demo = {"split": "folders", **network.demo} if settings["demo"] else {}
     # An option that the user gives comes before the network's and the demonstration's own.

@@ -14,6 +14,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
 from train.audit.progress import show_progress
+from train.audit.wording import counted
 from train.config import TrainConfig
 from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
@@ -113,13 +114,14 @@ def _tell_data(data: SplitData) -> None:
     for split in NAMES:
         records = data.records_in(split)
         _logger.info(
-            f"{split}: {records.size} files ({int(data.labels[records].sum())} {data.inventory.labels[1]}), "
-            f"{np.unique(data.row_of_record[records]).size} different pictures, "
-            f"{np.unique(data.groups[records]).size} radiographs"
+            f"{split}: {counted(records.size, 'file')} ({int(data.labels[records].sum())} {data.inventory.labels[1]}), "
+            f"{counted(np.unique(data.row_of_record[records]).size, 'different picture')}, "
+            f"{counted(np.unique(data.groups[records]).size, 'radiograph')}"
         )
     if data.leaks:
         _logger.warning(
-            f"leaked: {data.leak.leaking_groups} radiographs stand in two splits; every figure below is too good"
+            f"leaked: {counted(data.leak.leaking_groups, 'radiograph is', 'radiographs are')} shared between splits; "
+            "every figure below is too optimistic"
         )
 
 

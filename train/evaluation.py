@@ -69,9 +69,7 @@ def calibrate(model: keras.Model, task: Task) -> float:
     data, val = task.data, task.data.records_in("val")
     temperature = choose_temperature(_probabilities(model, task, val), data.labels[val], data.groups[val])
     divide_logits(model, temperature)
-    _logger.info(
-        f"temperature {temperature:.2f}: logits divided by it, so that validation probabilities are not too sure"
-    )
+    _logger.info(f"calibrated: temperature {temperature:.2f}")
     return temperature
 
 

@@ -13,7 +13,7 @@ from train.metrics import Estimate
 
 NEGATIVE_COLOUR, POSITIVE_COLOUR = "#3b6ea5", "#c8553d"
 _DPI = 110
-LEAKED_MARK = "LEAKED: test radiographs stand in train too"
+LEAKED_MARK = "LEAKED: radiographs are shared between splits"
 
 
 def save_samples(path: Path, images_u8: NDArray[np.uint8], titles: list[str]) -> None:

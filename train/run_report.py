@@ -53,7 +53,7 @@ def write_report(
     save_confusion(plots / "confusion.png", evaluation.test_files.confusion, labels, mark)
     save_roc(plots / "roc.png", data.labels[test], probabilities[test], evaluation.test_files.auc, mark)
     parts = [
-        f'<p class="leaked">{LEAKED_MARK}. Every figure on this page is too good.</p>' if data.leaks else "",
+        f'<p class="leaked">{LEAKED_MARK}. Every figure on this page is too optimistic.</p>' if data.leaks else "",
         figures_table(evaluation.rows()),
         *(picture(plots / f"{name}.png", caption) for name, caption in CAPTIONS.items()),
         "<h2>Settings</h2>",

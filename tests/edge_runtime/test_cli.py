@@ -109,7 +109,7 @@ def test_names_that_are_no_text_are_escaped(edge_infer_process, tiny_bundle, gol
         assert [os.fsencode(json.loads(line)["path"]) for line in done.stdout.splitlines()] == [good, bad]
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
 def test_help_and_version_need_no_model(edge_infer, option):
     done = edge_infer(option)
     assert done.exit_code == 0

@@ -36,9 +36,9 @@ def resolve_labels(names: list[str], positive: str | None) -> tuple[str, str]:
     """
     listed = ", ".join(repr(name) for name in names)
     if len(names) < 2:
-        raise DataError(f"one class only ({listed or 'none'}): two class folders with readable images are needed")
+        raise DataError(f"two class folders with readable images are needed; found {len(names)}: {listed or 'none'}")
     if len(names) > 2:
-        raise DataError(f"two class folders were expected, {len(names)} came: {listed}")
+        raise DataError(f"two class folders were expected, found {len(names)}: {listed}")
     if positive is not None:
         chosen = [name for name in names if normalise(name) == normalise(positive)]
         if not chosen:
@@ -55,7 +55,7 @@ def _recognise_positive(names: list[str], listed: str) -> str:
         return positives[0]
     if len(negatives) == 1 and not positives:
         return next(name for name in names if name not in negatives)
-    raise DataError(f"which of {listed} means fractured cannot be told: name it with --positive NAME")
+    raise DataError(f"it is not clear which of {listed} means fractured: name it with --positive NAME")
 
 
 def _ordered(names: list[str], positive: str) -> tuple[str, str]:

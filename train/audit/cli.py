@@ -17,18 +17,24 @@ from edge_runtime.errors import GateError
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, with pictures, into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--strict", is_flag=True, help="Exit with 4 where the data set is not fit to evaluate on.")
+@click.option("--strict", is_flag=True, help="Exit with code 4 if the data set is not fit for evaluation.")
 @click.option(
-    "--write", type=click.Path(path_type=Path), help="Write a cleaned, honestly split copy to this new folder."
+    "--write", type=click.Path(path_type=Path), help="Write a cleaned copy, split by radiograph, to this new folder."
 )
-@click.option("--keep-copies", is_flag=True, help="With --write: all files of each radiograph, not its best alone.")
-@click.option("--positive", metavar="NAME", help="Name of the positive class folder, where it cannot be told.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and of cross-validation.")
+@click.option(
+    "--keep-copies", is_flag=True, help="With --write: keep all files of each radiograph, not only the best one."
+)
+@click.option(
+    "--positive", metavar="NAME", help="Name of the class folder that means fractured, if it cannot be recognised."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the split and of the cross-validation."
+)
 @click.version_option(__version__, prog_name="edge-audit")
 def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **options: Any) -> None:
     """Find copies at any rotation, leaks between splits, contradictory labels and shortcuts in DATA.
 
-    DATA holds train, val and test folders with class folders inside, or class folders alone. It is never written to.
+    DATA contains folders train, val and test with class folders inside, or only class folders. It is not changed.
     """
     from train.audit.cleaning import write_clean
     from train.audit.findings import audit

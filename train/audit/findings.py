@@ -1,4 +1,4 @@
-"""All that an audit found, and the verdict: fit to evaluate on, or not, and why."""
+"""All that an audit found, and the verdict: fit for evaluation, or not, and why."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from train.audit.inventory import Inventory, Progress, take_inventory
 from train.audit.layout import SPLITS
 from train.audit.shortcuts import measure_shortcuts
 from train.audit.splitting import LeakMatrix, leak_matrix, split_by_folders
+from train.audit.wording import counted
 
 SHORTCUT_MOST = 0.75  # AUC; what tells the label better than this makes every figure doubtful
 TEST_LEAST = 20  # radiographs of each class in the test split; fewer measure nothing
@@ -33,7 +34,7 @@ class Findings:
     conflicts: tuple[int, ...]  # groups whose files bear both labels
     leak: LeakMatrix | None  # between its folders; None where it has no split folders
     shortcuts: dict[str, float]  # AUC of each
-    reasons: tuple[str, ...]  # why it is not fit to evaluate on; empty: it is
+    reasons: tuple[str, ...]  # why it is not fit for evaluation; empty: it is
 
     @property
     def fit(self) -> bool:
@@ -106,12 +107,13 @@ def _leak_reasons(leak: LeakMatrix | None) -> list[str]:
         for column, b in enumerate(leak.splits):
             if row > column and leak.groups[row][column]:
                 shared, total = leak.groups[row][column], leak.groups[row][row]
-                reasons.append(f"{shared} of {total} radiographs in {a} stand in {b} too")
+                are = "is" if shared == 1 else "are"
+                reasons.append(f"{shared} of {counted(total, 'radiograph')} in {a} {are} shared with {b}")
     return reasons[::-1]
 
 
 def _label_reasons(conflicts: tuple[int, ...]) -> list[str]:
-    return [f"{len(conflicts)} radiographs bear both labels"] if conflicts else []
+    return [f"{counted(len(conflicts), 'radiograph has', 'radiographs have')} both labels"] if conflicts else []
 
 
 def _size_reasons(inventory: Inventory, groups: NDArray[np.int64]) -> list[str]:
@@ -124,14 +126,14 @@ def _size_reasons(inventory: Inventory, groups: NDArray[np.int64]) -> list[str]:
         count = len(set(groups[np.array(inside)].tolist()))
         if count < least:
             reasons.append(
-                f"{where} has {count} independent radiographs of {name!r}; fewer than {least} measure nothing"
+                f"{where} has {counted(count, 'independent radiograph')} of {name!r}, at least {least} are needed"
             )
     return reasons
 
 
 def _cheats(shortcuts: dict[str, float]) -> list[str]:
     strong = {name: auc for name, auc in shortcuts.items() if auc > SHORTCUT_MOST}
-    return [f"the label can be told from {name} alone (AUC {auc:.2f})" for name, auc in strong.items()]
+    return [f"the label can be predicted from {name} alone (AUC {auc:.2f})" for name, auc in strong.items()]
 
 
 def links_to_dicts(links: tuple[Link, ...], inventory: Inventory) -> list[dict[str, Any]]:

@@ -103,9 +103,9 @@ def place_files(paths: list[str]) -> tuple[list[Placement], Skipped]:
     for path in paths:
         split, *inner = path.split("/") if has_splits else ["", *path.split("/")]
         if has_splits and (not inner or _split_of(split) is None):
-            misplaced.append((path, "stands outside of the split folders"))
+            misplaced.append((path, "outside of the split folders"))
         elif len(inner) < 2:
-            misplaced.append((path, "stands in no class folder"))
+            misplaced.append((path, "in no class folder"))
         else:
             placements.append(Placement(path, _split_of(split), inner[0]))
     return placements, misplaced

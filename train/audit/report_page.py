@@ -14,6 +14,7 @@ from train.audit.layout import printable
 from train.audit.pictures import bar_chart, thumbnail
 from train.audit.splitting import LeakMatrix
 from train.audit.summary import count_by_split, count_copies, describe_images, verdict
+from train.audit.wording import counted
 
 _SAMPLES, _GALLERY_GROUPS, _GALLERY_MEMBERS, _UNCERTAIN, _CONFLICTS, _LISTED = 24, 6, 12, 16, 8, 200
 _SIZE_CLASSES = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, 10**9))  # files a radiograph
@@ -65,14 +66,14 @@ def make_page(findings: Findings) -> str:
 
 
 def _numbers(findings: Findings) -> Iterable[str]:
-    yield "<h2>What is in it</h2>"
-    yield _table([], [(value, name) for name, value in count_copies(findings).items()], text=(1,))
+    yield "<h2>Contents</h2>"
+    yield _table([], list(count_copies(findings).items()), text=(0,))
     yield _table([], list(describe_images(findings.inventory).items()), text=(0, 1))
     counts = count_by_split(findings)
     yield _table(["split", "class", "files", "radiographs"], counts, text=(0, 1))
     names = [f"{split}\n{name}" for split, name, _, _ in counts]
     series = {"files": [float(row[2]) for row in counts], "radiographs": [float(row[3]) for row in counts]}
-    yield bar_chart("Before and after copies are taken for one", names, series)
+    yield bar_chart("Files, and radiographs with all copies counted once", names, series)
     sizes = [len(group) for group in findings.members]
     labels = [str(a) if a == b else f"{a}-{b}" if b < 10**9 else f"> {a - 1}" for a, b in _SIZE_CLASSES]
     heights = [float(sum(a <= size <= b for size in sizes)) for a, b in _SIZE_CLASSES]
@@ -80,18 +81,19 @@ def _numbers(findings: Findings) -> Iterable[str]:
 
 
 def _leaks(leak: LeakMatrix | None) -> Iterable[str]:
-    yield "<h2>Leak between the splits</h2>"
+    yield "<h2>Shared between splits</h2>"
     if leak is None:
         yield "<p>The data set has no split folders.</p>"
         return
     for name, table in (("Radiographs", leak.groups), ("Files", leak.files)):
-        yield f"<p>{name} of the split on the left that stand in the split above too.</p>"
+        yield f"<p>{name} of the split on the left that are shared with the split above.</p>"
         yield _table(["", *leak.splits], [(a, *row) for a, row in zip(leak.splits, table, strict=True)], text=(0,))
 
 
 def _shortcuts(findings: Findings) -> Iterable[str]:
-    yield "<h2>Shortcuts</h2><p>How well the label is told without the bone: what a network could cheat with."
-    yield " Area under the ROC curve per radiograph, cross-validated by group; 0.5 is chance.</p>"
+    yield "<h2>Shortcuts</h2><p>How well the label can be predicted without looking at the bone:"
+    yield " a network can cheat with these. Area under the ROC curve per radiograph, cross-validated by group;"
+    yield " 0.5 is chance.</p>"
     if findings.shortcuts:
         names, values = list(findings.shortcuts), list(findings.shortcuts.values())
         yield bar_chart("AUC", names, {"AUC": values}, "{:.2f}")
@@ -108,7 +110,7 @@ def _pictures(findings: Findings) -> Iterable[str]:
         yield "<h2>Radiographs with both labels</h2>"
         for group in findings.conflicts[:_CONFLICTS]:
             yield f'<div class="grid">{_thumbnails(findings, findings.members[group][:_GALLERY_MEMBERS])}</div>'
-    yield "<h2>Least certain links</h2><p>Is each pair one radiograph? These agree least of all links.</p>"
+    yield "<h2>Least certain links</h2><p>Is each pair one radiograph? These agree least.</p>"
     uncertain = sorted(findings.links, key=lambda link: (link.accepted, link.agreement))[:_UNCERTAIN]
     for link in links_to_dicts(tuple(uncertain), findings.inventory):
         yield _pair(findings, link)
@@ -136,7 +138,7 @@ def _pair(findings: Findings, link: dict[str, Any]) -> str:
     root = findings.inventory.root
     pictures = "".join(thumbnail(root / path, path) for path in link["paths"])
     mirror = "mirrored, then " if link["mirrored"] else ""
-    mark = "" if link["accepted"] else " (set aside)"
+    mark = "" if link["accepted"] else " (not used)"
     text = f"agreement {link['agreement']:.2f}{mark}: {mirror}turned by {link['angle']}°, size × {link['scale']}"
     return f'<div class="pair"><p>{escape(text)}</p>{pictures}</div>'
 
@@ -144,14 +146,14 @@ def _pair(findings: Findings, link: dict[str, Any]) -> str:
 def _left_out(findings: Findings) -> Iterable[str]:
     unreadable = findings.inventory.unreadable
     if unreadable:
-        yield f"<h2>Left out: {len(unreadable)} files</h2>"
+        yield f"<h2>Left out: {counted(len(unreadable), 'file')}</h2>"
         yield _table(["file", "why"], [(item.path, item.why) for item in unreadable[:_LISTED]], text=(0, 1))
     wrong = mislabelled_formats(findings.inventory)
     if wrong:
-        yield f"<h2>Suffix and format disagree: {len(wrong)} files</h2>"
+        yield f"<h2>Wrong suffix: {counted(len(wrong), 'file')}</h2>"
         yield _table(["file", "is"], [(item["path"], item["format"]) for item in wrong[:_LISTED]], text=(0, 1))
     groups = [group for group in range(len(findings.members)) if len(findings.members[group]) > 1]
-    yield f"<h2>All {len(groups)} groups of more than one file</h2>"
+    yield f"<h2>{counted(len(groups), 'group')} of more than one file</h2>"
     for group in groups:
         paths = findings.paths(group)
         items = "".join(f"<li>{escape(path)}</li>" for path in paths)

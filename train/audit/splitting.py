@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import DataError
 from train.audit.inventory import ImageRecord, Inventory
 from train.audit.layout import SPLITS
+from train.audit.wording import counted
 
 FRACTIONS = (0.7, 0.15, 0.15)  # of the radiographs: train, val, test
 
@@ -78,8 +79,8 @@ def split_by_group(
     split_of_group: dict[int, str] = {}
     for stratum, members in _strata(inventory.records, groups, seed).items():
         if len(members) < len(SPLITS) and stratum != _MIXED:
-            name = inventory.labels[stratum]
-            raise DataError(f"{name!r} has {len(members)} independent radiographs; {len(SPLITS)} are needed to split")
+            found = counted(len(members), "independent radiograph")
+            raise DataError(f"{inventory.labels[stratum]!r} has {found}; at least {len(SPLITS)} are needed to split")
         split_of_group.update(zip(members, _allot(len(members), fractions), strict=True))
     return [split_of_group[group] for group in groups.tolist()]
 

@@ -10,6 +10,7 @@ from train.audit.findings import Findings, mislabelled_formats
 from train.audit.inventory import Inventory
 from train.audit.layout import SPLITS
 from train.audit.splitting import LeakMatrix
+from train.audit.wording import counted
 
 _LISTED = 5  # of anything, before "and so many more"
 
@@ -28,20 +29,21 @@ def summarise(findings: Findings) -> str:
 
 
 def verdict(findings: Findings) -> str:
-    """One line: fit to evaluate on, or not, and why."""
+    """One line: fit for evaluation, or not, and why."""
     if findings.fit:
-        return "Fit to evaluate on."
-    return "NOT fit to evaluate on: " + "; ".join(findings.reasons) + "."
+        return "Fit for evaluation."
+    return "NOT fit for evaluation: " + "; ".join(findings.reasons) + "."
 
 
 def _describe_files(findings: Findings) -> str:
     inventory = findings.inventory
     records, unreadable = inventory.records, inventory.unreadable
-    lines = [f"{len(records) + len(unreadable)} files: {len(records)} images, {len(unreadable)} left out"]
+    total = counted(len(records) + len(unreadable), "file")
+    lines = [f"{total}: {counted(len(records), 'image')}, {len(unreadable)} left out"]
     lines += _some([f"  {item.path}: {item.why}" for item in unreadable])
     wrong = mislabelled_formats(inventory)
     if wrong:
-        lines.append(f"{len(wrong)} images lie about their format")
+        lines.append(f"{counted(len(wrong), 'image has', 'images have')} the wrong suffix")
         lines += _some([f"  {item['path']}: is {item['format']}" for item in wrong])
     for name, values in describe_images(inventory).items():
         lines.append(f"{name}: {values}")
@@ -69,7 +71,7 @@ def _frequent(counts: Counter[str]) -> str:
 
 def _describe_groups(findings: Findings) -> str:
     facts = count_copies(findings)
-    lines = [f"{value} {name}" for name, value in facts.items()]
+    lines = [f"{name}: {value}" for name, value in facts.items()]
     for group in findings.conflicts[:_LISTED]:
         lines.append("  both labels: " + ", ".join(findings.paths(group)[:_LISTED]))
     return "\n".join(lines)
@@ -80,13 +82,13 @@ def count_copies(findings: Findings) -> dict[str, int]:
     records = findings.inventory.records
     return {
         "images": len(records),
-        "of different bytes": len({record.sha256 for record in records}),
-        "of different pixels": len({record.pixels_sha256 for record in records}),
-        "independent radiographs (copies at any rotation, mirrored, cropped, re-encoded, ... count as one)": len(
+        "different files, by their bytes": len({record.sha256 for record in records}),
+        "different pictures, by their pixels": len({record.pixels_sha256 for record in records}),
+        "independent radiographs (copies at any rotation, mirrored, cropped, re-encoded, ... counted once)": len(
             findings.members
         ),
-        "radiographs that bear both labels": len(findings.conflicts),
-        "links set aside, because they alone would have joined two groups": sum(not k.accepted for k in findings.links),
+        "radiographs with both labels": len(findings.conflicts),
+        "links not used, because they alone would have joined two groups": sum(not k.accepted for k in findings.links),
     }
 
 
@@ -108,10 +110,10 @@ def _describe_counts(findings: Findings) -> str:
 
 def _describe_leak(leak: LeakMatrix | None) -> str:
     if leak is None:
-        return "no split folders: split by group (edge-train does), or write a cleaned copy with --write"
+        return "no split folders: edge-train splits by radiograph; --write writes a copy that is split so"
     lines = []
     for title, table in (("radiographs", leak.groups), ("files", leak.files)):
-        lines.append(f"{title} of the split on the left that stand in the split above too")
+        lines.append(f"{title} of the split on the left that are shared with the split above")
         lines.append(f"{'':8}" + "".join(f"{name:>8}" for name in leak.splits))
         lines += [f"{n:8}" + "".join(f"{c:8}" for c in row) for n, row in zip(leak.splits, table, strict=True)]
     return "\n".join(lines)
@@ -120,7 +122,7 @@ def _describe_leak(leak: LeakMatrix | None) -> str:
 def _describe_shortcuts(shortcuts: dict[str, float]) -> str:
     if not shortcuts:
         return ""
-    lines = ["how well the label is told without the radiograph (AUC per radiograph; 0.5 is chance)"]
+    lines = ["how well the label can be predicted without looking at the bone (AUC per radiograph; 0.5 is chance)"]
     return "\n".join(lines + [f"  {name:16}{auc:6.3f}" for name, auc in shortcuts.items()])
 
 

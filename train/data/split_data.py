@@ -22,6 +22,7 @@ from train.audit import (
     take_inventory,
 )
 from train.audit.grouping import group_by_links
+from train.audit.wording import counted
 from train.config import TrainConfig
 from train.data.image_cache import cache_images
 
@@ -104,7 +105,9 @@ def _check_classes(splits: NDArray[np.str_], labels: NDArray[np.int64], inventor
 
 def _check_leak(leak: LeakMatrix, config: TrainConfig) -> None:
     if leak.leaking_groups and not config.accept_leak:
+        found = counted(leak.leaking_groups, "radiograph is", "radiographs are")
         raise GateError(
-            f"the split leaks: {leak.leaking_groups} radiographs stand in two of {', '.join(leak.splits)}. Use --split "
-            "grouped, or --accept-leak to train all the same; every figure will bear the mark `leaked`"
+            f"the split leaks: {found} shared between splits "
+            f"({', '.join(leak.splits)}). Use --split grouped, or --accept-leak to train anyway: every figure is then "
+            "marked `leaked`"
         )

@@ -47,7 +47,7 @@ def test_leak_and_conflict_make_it_unfit(tmp_path: Path) -> None:
 def test_text_ends_with_the_verdict(data: Path) -> None:
     result = CliRunner().invoke(main, [str(data)])
     assert result.exit_code == 0
-    assert "fit to evaluate on" in result.stdout.rstrip().splitlines()[-1].lower()
+    assert "fit for evaluation" in result.stdout.rstrip().splitlines()[-1].lower()
 
 
 def test_report_needs_nothing_from_elsewhere(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
