@@ -20,8 +20,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from export.convert.complexity import operations_of_layer
-from train.int8.batchnorm_folding import WEIGHTED
 from train.int8.keras_graph import Inputs, again, followers, layers_below, layers_in_order, rebuild, writer
+from train.int8.layer_kinds import WEIGHTED
 
 MOST_COPIES = 8  # of a tensor
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from export.convert.grey_network import as_input
 from train.checkpoint import restore_variables, store_variables
-from train.int8.fake_quant import WEIGHTED, FakeInt8, Logit, OnGrid, put_on_grid
+from train.int8.fake_quant import FakeInt8, Logit, OnGrid, put_on_grid
 from train.int8.keras_graph import call, run_layers
+from train.int8.layer_kinds import WEIGHTED
 from train.int8.layer_ranges import IMAGES, layer_ranges
 
 Tell = Callable[[str], None]

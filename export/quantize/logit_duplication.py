@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from export.convert.grey_network import OUTPUT
 from export.quantize.activation_ranges import LOGIT_REACH
 from export.quantize.channel_duplication import shifts_of
+from train.int8.grid import range_scale
 
 COPIES = 4
 
@@ -55,7 +56,7 @@ def with_fine_logit(network: keras.Model, reach: float) -> keras.Model:
     copied = layers.Dense(COPIES, activation="sigmoid", name=f"{OUTPUT}_copies")
     mean = layers.Dense(1, use_bias=False, name=f"{OUTPUT}_mean")
     probability = mean(copied(last.input))
-    step = 2 * reach / 255
+    step = range_scale(-reach, reach)
     copied.set_weights([np.tile(kernel, COPIES), sum(bias) + shifts_of(COPIES) * step])
     mean.set_weights([np.full((COPIES, 1), 1.0 / COPIES)])
     return keras.Model(network.inputs[0], probability, name=network.name)

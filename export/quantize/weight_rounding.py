@@ -19,9 +19,10 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from train.int8.batchnorm_folding import WEIGHTED, same_border
+from train.int8.batchnorm_folding import same_border
 from train.int8.grid import LARGEST_INTEGER, integers_around_zero, range_scale, round_to_grid, to_integers, weight_scale
 from train.int8.keras_graph import call, followers, layers_in_order, tensors_read
+from train.int8.layer_kinds import WEIGHTED
 from train.int8.range_rules import least_squares_range
 
 _BATCH = 16  # images

@@ -13,8 +13,9 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from train.int8.fake_quant import WEIGHTED, Disagreement, FakeInt8, Logit, OnGrid, is_rounded
+from train.int8.fake_quant import Disagreement, FakeInt8, Logit, OnGrid
 from train.int8.keras_graph import Inputs, Tensor, call, layers_below, layers_in_order, run_layers
+from train.int8.layer_kinds import WEIGHTED, is_rounded
 
 # Of the squared distance of logits beside the cross-entropy of one image. Chosen on the validation radiographs of
 # multiregion, int8 against float with min-max ranges: with 1, 12 and 50 the 99th percentile of the change was 0.11

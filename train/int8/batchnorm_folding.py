@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
 from train.int8.keras_graph import Inputs, again, followers, rebuild
-
-CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
-WEIGHTED = (*CONVOLUTIONS, layers.Dense)
+from train.int8.layer_kinds import CONVOLUTIONS
 
 
 class ConstantPadding(layers.Layer):

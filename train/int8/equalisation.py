@@ -15,8 +15,8 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from train.int8.fake_quant import MOVING, is_rounded
 from train.int8.keras_graph import layers_below, layers_in_order
+from train.int8.layer_kinds import MOVING, is_rounded
 
 LARGEST_GAIN = 16.0  # of a channel: one that hardly speaks is not blown up to noise
 

@@ -15,18 +15,8 @@ import numpy as np
 from keras import layers, ops
 
 from train.int8.grid import round_to_grid, weight_scale
-from train.int8.keras_graph import Inputs, Tensor, call, layers_above, layers_below, run_layers
-
-WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
-# Layers that hand on what they read, in other places: their output has the scale of their input.
-MOVING = (
-    layers.InputLayer,
-    layers.Rescaling,
-    layers.Dropout,
-    layers.ZeroPadding2D,
-    layers.Flatten,
-    layers.MaxPooling2D,
-)
+from train.int8.keras_graph import Inputs, Tensor, call, layers_below, run_layers
+from train.int8.layer_kinds import WEIGHTED
 
 _GRID_TOLERANCE = 1e-5  # of the largest weight; half a step of a layer's largest channel is 0.004
 
@@ -130,12 +120,6 @@ def with_kernels_on_grid(model: keras.Model) -> keras.Model:
 
     output = run_layers(model, model.inputs[0], model.inputs[0], make)
     return keras.Model(model.inputs[0], output, name=f"{model.name}_on_grid")
-
-
-def is_rounded(layer: layers.Layer) -> bool:
-    """Whether int8 rounds the output of this layer: it ends what converters fuse, and does not merely move values."""
-    fused = any(isinstance(above, (layers.BatchNormalization, layers.ReLU)) for above in layers_above(layer))
-    return not fused and not isinstance(layer, MOVING)
 
 
 def _straight_through(variable: keras.Variable, layer: layers.Layer) -> Tensor:

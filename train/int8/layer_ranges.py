@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from train.int8.fake_quant import is_rounded
 from train.int8.keras_graph import layers_in_order
+from train.int8.layer_kinds import is_rounded
 from train.int8.range_rules import least_squares_range
 
 IMAGES = 32  # enough, all of them in memory at once

@@ -10,8 +10,8 @@ from export.quantize.fine_tuning import fine_tune
 from export.quantize.recipes import Material
 from export.quantize.recipes.equalised import Equalised
 from export.quantize.weight_rounding import nearest, reconstruct
-from train.int8.batchnorm_folding import WEIGHTED
 from train.int8.keras_graph import again, rebuild
+from train.int8.layer_kinds import WEIGHTED
 
 
 class FineTuned(Equalised):

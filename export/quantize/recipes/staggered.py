@@ -14,6 +14,7 @@ from export.quantize.recipes.rounded import Rounded
 from export.quantize.sensitivity import logit_changes
 from train.int8.batchnorm_folding import folded
 from train.int8.fake_quant import lies_on_grid
+from train.int8.grid import range_scale
 from train.int8.layer_ranges import IMAGES, layer_ranges
 
 # Of the network without copies. On validation images of multiregion 1.6 and 2.0 times the operations of MobileNetV2
@@ -45,5 +46,5 @@ class Staggered(Rounded):
         copies = choose_copies(network, variances, most_operations, max(MOST_WEIGHTS * weights, weights + FREE_WEIGHTS))
         after, _ = costs_with(network, copies)
         material.tell(f"{self.name}: {operations / 1e6:.0f} million operations an image become {after / 1e6:.0f}")
-        steps = {name: (highest - lowest) / 255 for name, (lowest, highest) in ranges.items()}
+        steps = {name: range_scale(lowest, highest) for name, (lowest, highest) in ranges.items()}
         return staggered(network, copies, steps)

@@ -16,7 +16,7 @@ with quiet_converters():
 
     from export.convert.grey_network import as_input
     from export.quantize import fine_tuning
-    from train.int8.batchnorm_folding import WEIGHTED
+    from train.int8.layer_kinds import WEIGHTED
     from train.int8.layer_ranges import layer_ranges
 
 GRID_TOLERANCE = 1e-4  # of a step: what float32 makes of 127 steps

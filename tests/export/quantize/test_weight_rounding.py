@@ -12,7 +12,8 @@ with quiet_converters():
     import keras
     from keras import layers
 
-    from train.int8.batchnorm_folding import WEIGHTED, folded
+    from train.int8.batchnorm_folding import folded
+    from train.int8.layer_kinds import WEIGHTED
 
 GRID_TOLERANCE = 1e-4  # of a step: what float32 makes of 127 steps
 

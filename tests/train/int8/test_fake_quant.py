@@ -1,4 +1,4 @@
-"""Weights on the int8 grid, channels that fill their range, and networks that learn from pairs."""
+"""Weights land on the int8 grid, and train through its rounding."""
 
 import numpy as np
 import pytest
@@ -9,36 +9,12 @@ prepare_backend(0)
 
 import keras  # noqa: E402
 
-from train.fit.consistency import measure_bounds, pair_from, rounded_like_int8  # noqa: E402
-from train.int8.equalisation import equalise  # noqa: E402
-from train.int8.fake_quant import WEIGHTED, is_rounded, put_on_grid, with_kernels_on_grid  # noqa: E402
-from train.models import NETWORKS  # noqa: E402
+from train.int8.fake_quant import put_on_grid, with_kernels_on_grid  # noqa: E402
+from train.int8.layer_kinds import WEIGHTED  # noqa: E402
 from train.networks.cnn import build_cnn  # noqa: E402
 from train.networks.mobilenetv2 import build_mobilenetv2  # noqa: E402
 
 GRID_TOLERANCE = 1e-4  # of a step: float32 holds 127 steps to about 1e-5 of one
-SEAM = "pool"
-
-
-@pytest.fixture
-def mobilenetv2():
-    keras.utils.set_random_seed(3)
-    model = build_mobilenetv2(64, 0.35, "none")
-    rng = np.random.default_rng(3)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            channels = rng.uniform(0.2, 3.0, (2, gamma.size))
-            layer.set_weights(
-                [gamma * channels[0], beta + rng.normal(0, 0.5, gamma.size), mean, variance * channels[1]]
-            )
-    return model
-
-
-@pytest.fixture
-def images():
-    grey = np.random.default_rng(4).random((6, 64, 64, 1), np.float32)
-    return np.repeat(grey, 3, axis=-1)
 
 
 def steps(layer, kernel):
@@ -83,45 +59,3 @@ def test_the_twin_on_the_grid_answers_as_the_network_put_there(images):
     twin = with_kernels_on_grid(model)(images)
     put_on_grid(model)
     np.testing.assert_allclose(twin, model(images), atol=1e-6)
-
-
-def test_equalised_channels_answer_alike_and_fill_their_range(mobilenetv2, images):
-    names = ["block_2_add", "block_1_expand_relu"]
-    tensors = keras.Model(mobilenetv2.inputs, [mobilenetv2.get_layer(name).output for name in names])
-
-    def spread():
-        largest = [np.abs(values).max(axis=(0, 1, 2)) for values in tensors.predict_on_batch(images)]
-        return [float(np.median(values) / values.max()) for values in largest]
-
-    answers, before = mobilenetv2.predict_on_batch(images), spread()
-    equalise(mobilenetv2, images)
-    np.testing.assert_allclose(mobilenetv2.predict_on_batch(images), answers, atol=1e-4)
-    assert all(after > earlier for after, earlier in zip(spread(), before, strict=True))
-
-
-def test_rounded_features_differ_from_the_exact_by_rounding_alone(mobilenetv2, images):
-    bounds = measure_bounds(mobilenetv2, SEAM, images)
-    assert set(bounds) == {layer.name for layer in mobilenetv2.layers if is_rounded(layer)} - {"probability"}
-    (rounded,) = rounded_like_int8(mobilenetv2, [SEAM], bounds)
-    both = keras.Model(mobilenetv2.inputs, [mobilenetv2.get_layer(SEAM).output, rounded])
-    exact, rounded = both.predict_on_batch(images)
-    lowest, highest = bounds[SEAM]
-    step = (highest - min(lowest, 0.0)) / 255.0
-    assert 0.0 < np.abs(exact - rounded).mean() < 20 * step
-    np.testing.assert_allclose(rounded / step, np.round(rounded / step), atol=1e-3)
-
-
-@pytest.mark.parametrize("seam", [SEAM, NETWORKS["mobilenetv2"].cut])
-def test_a_pair_answers_as_its_network_and_its_loss_knows_the_disagreement(mobilenetv2, images, seam):
-    mobilenetv2.get_layer("probability").trainable = True
-    features = keras.Model(mobilenetv2.inputs, mobilenetv2.get_layer(seam).output).predict_on_batch(images)
-    put_on_grid(mobilenetv2)
-    features = keras.Model(mobilenetv2.inputs, mobilenetv2.get_layer(seam).output).predict_on_batch(images)
-    pair = pair_from(mobilenetv2, seam)
-    np.testing.assert_allclose(pair.exact(features), mobilenetv2.predict_on_batch(images), atol=1e-5)
-
-    def penalty(other):
-        pair.training([features, other])
-        return float(sum(pair.training.losses))
-
-    assert penalty(features) < penalty(features + 1.0)
