@@ -43,6 +43,13 @@ def test_every_option_says_what_it_does(name):
         assert (command.help or "").strip()
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_answers_to_h_as_to_help(name):
+    command = open_command(COMMANDS[name])
+    for one in {command, *leaves(command)}:
+        assert set(one.get_help_option_names(click.Context(one, **one.context_settings))) == {"-h", "--help"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files_of_the_repository(page):
     targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
