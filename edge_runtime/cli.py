@@ -11,12 +11,13 @@ import click
 from edge_runtime import __version__
 from edge_runtime.command import Command
 from edge_runtime.engines import AUTO, NAMES
-from edge_runtime.errors import DataError, GateError, ImageError, ModelError, StorageError
+from edge_runtime.errors import DataError, DependencyError, GateError, ImageError, ModelError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Prediction, Predictor
     from edge_runtime.self_test import SelfTestResult
+    from edge_runtime.watching.watcher import WatchSettings
 
 EXIT_SOME_NOT_JUDGED = 1
 
@@ -27,6 +28,13 @@ EXIT_SOME_NOT_JUDGED = 1
 @click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine. [default: the engine's own]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image.")
+@click.option("--frame", type=click.IntRange(1), help="Of a DICOM file with several: which one, from 1.")
+@click.option(
+    *("--radiograph-gate/--no-radiograph-gate",),
+    default=True,
+    show_default=True,
+    help="Abstain where an image is no radiograph.",
+)
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
@@ -54,6 +62,8 @@ def main(
     engine: str,
     threads: int | None,
     as_json: bool,
+    frame: int | None,
+    radiograph_gate: bool,
     self_test: bool,
     bench: int | None,
     watch: Path | None,
@@ -71,8 +81,12 @@ def main(
         raise click.UsageError("--self-test, --bench and --watch: one at a time")
     if images and (self_test or watch):
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
+    if frame and (self_test or bench or watch):
+        raise click.UsageError("--frame is for images that are given")
     if watch and out:
-        return _watch(watch, out, poll_s, settle_s, model, engine, threads)
+        from edge_runtime.watching.watcher import WatchSettings
+
+        return _watch(WatchSettings(watch, out, poll_s, settle_s, model, engine, threads, radiograph_gate))
     if self_test:
         return _self_test(model, engine, threads, as_json)
     if bench:
@@ -81,20 +95,22 @@ def main(
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.loading import load_predictor
 
-    return _judge_all(load_predictor(model, engine, threads), images, as_json)
+    return _judge_all(load_predictor(model, engine, threads, radiograph_gate), images, frame, as_json)
 
 
-def _judge_all(predictor: Predictor, images: tuple[str, ...], as_json: bool) -> int:
+def _judge_all(predictor: Predictor, images: tuple[str, ...], frame: int | None, as_json: bool) -> int:
     """Prints a result for every image; the exit code."""
     sources = _sources(images)
-    failures = 0
+    code = 0
     for source in sources:
         try:
-            _print_prediction(predictor.predict(source), as_json)
-        except (ImageError, StorageError) as error:
-            failures += 1
+            _print_prediction(predictor.predict(source, frame), as_json)
+        except (ImageError, DependencyError, StorageError) as error:
+            # A missing package is the same for all images, and the one failure that a command mends.
+            is_dependency = isinstance(error, DependencyError)
+            code = DependencyError.exit_code if is_dependency else code or EXIT_SOME_NOT_JUDGED
             _print_failure(source, error, as_json)
-    return EXIT_SOME_NOT_JUDGED if failures else 0
+    return code
 
 
 def _sources(images: tuple[str, ...]) -> list[Path | bytes]:
@@ -112,14 +128,21 @@ def _print_prediction(prediction: Prediction, as_json: bool) -> None:
     if as_json:
         _write(encode_line(prediction.to_dict()))
     else:
-        _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {prediction.path}")
+        why = f"  ({prediction.reason})" if prediction.decision == "abstain" else ""
+        _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {prediction.path}{why}")
+        for warning in prediction.warnings:
+            _tell_warning(f"{prediction.path}: {warning}")
 
 
-def _print_failure(source: Path | bytes, error: ImageError | StorageError, as_json: bool) -> None:
+def _print_failure(source: Path | bytes, error: ImageError | DependencyError | StorageError, as_json: bool) -> None:
     if as_json:
         _write(encode_line(failure_record("-" if isinstance(source, bytes) else source, error)))
     else:
         click.echo(f"error: {error}", err=True)
+
+
+def _tell_warning(text: str) -> None:
+    click.echo(f"warning: {text.encode('utf-8', 'backslashreplace').decode()}", err=True)
 
 
 def _write_text(text: str) -> None:
@@ -168,7 +191,7 @@ def _bench(
 ) -> int:
     from edge_runtime.loading import load_predictor
 
-    predictor = load_predictor(model, engine, threads)
+    predictor = load_predictor(model, engine, threads, radiograph_gate=False)  # the network is what is measured
     from edge_runtime.bench import bench_images, run_bench  # after it: with this comes numpy
 
     found = bench_images(model, [Path(image) for image in images])
@@ -186,12 +209,9 @@ def _bench(
     return 0
 
 
-def _watch(
-    folder: Path, out: Path, poll_s: float, settle_s: float, model: Path | None, engine: str, threads: int | None
-) -> int:
-    from edge_runtime.watching.watcher import WatchSettings, watch
+def _watch(settings: WatchSettings) -> int:
+    from edge_runtime.watching.watcher import watch
 
-    settings = WatchSettings(folder, out, poll_s, settle_s, model, engine, threads)
     watch(settings, tell=lambda message: click.echo(message, err=True))
     return 0
 

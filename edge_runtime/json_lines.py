@@ -6,12 +6,13 @@ import json
 import os
 from typing import Any
 
-from edge_runtime.errors import ImageError, StorageError
+from edge_runtime.errors import DependencyError, ImageError, StorageError
 
 
-def failure_record(path: str | os.PathLike[str], error: ImageError | StorageError) -> dict[str, Any]:
+def failure_record(path: str | os.PathLike[str], error: ImageError | DependencyError | StorageError) -> dict[str, Any]:
     """What is printed for an image that could not be judged."""
-    code = error.code if isinstance(error, ImageError) else "storage"
+    codes = {DependencyError: "dependency", StorageError: "storage"}
+    code = error.code if isinstance(error, ImageError) else codes[type(error)]
     return {"path": os.fspath(path), "error": {"code": code, "message": str(error)}}
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from edge_runtime.predictor import Predictor
 
 
-def load_predictor(model: Path | str | None, engine: str, threads: int | None) -> Predictor:
-    """As `Predictor(model, engine, threads)`, earlier. For commands: it changes how Python collects garbage.
+def load_predictor(
+    model: Path | str | None, engine: str, threads: int | None, radiograph_gate: bool = True
+) -> Predictor:
+    """As `Predictor` of the same arguments, earlier. For commands: it changes how Python collects garbage.
 
     Raises:
         ModelError, DependencyError: as `Predictor`.
@@ -28,7 +30,7 @@ def load_predictor(model: Path | str | None, engine: str, threads: int | None) -
         opening = _Opening(model, engine)
         from edge_runtime.predictor import Predictor
 
-        return Predictor(opening.verified(), engine, threads)
+        return Predictor(opening.verified(), engine, threads, radiograph_gate)
     finally:
         gc.freeze()
         gc.enable()

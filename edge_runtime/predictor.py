@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
-from edge_runtime.images import STANDARD_INPUT, read_grey
+from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
 from edge_runtime.preprocess import preprocess
 
-FRACTURED, NOT_FRACTURED = "fractured", "not fractured"
+FRACTURED, NOT_FRACTURED, ABSTAIN = "fractured", "not fractured", "abstain"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Prediction:
     engine: str  # name and version
     engine_settings: dict[str, str | int]  # what was set for this session, such as ONNX Runtime's precision on x86
     milliseconds: dict[str, float]  # `decode`, `preprocess`, `inference`
+    warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of plain JSON types."""
@@ -49,6 +50,7 @@ class Predictor:
             Or what `open_model` returned, which has an engine.
         engine: `auto`, `litert`, `tflite-runtime` or `onnxruntime`.
         threads: how many the engine may use; None leaves it to the engine.
+        radiograph_gate: whether what is no radiograph gets no decision. A network of phantoms never has the gate.
 
     Raises:
         ModelError: there is no model, or it is altered or unfit.
@@ -56,26 +58,35 @@ class Predictor:
     """
 
     def __init__(
-        self, model: Path | str | ModelFile | None = None, engine: str = AUTO, threads: int | None = None
+        self,
+        model: Path | str | ModelFile | None = None,
+        engine: str = AUTO,
+        threads: int | None = None,
+        radiograph_gate: bool = True,
     ) -> None:
         self.model = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
+        self.radiograph_gate = radiograph_gate and self.model.spec.domain == "radiograph"
         self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads)
 
-    def predict(self, source: Path | str | bytes) -> Prediction:
+    def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:
         """The judgement of one image.
 
         Args:
             source: path of an image file, or the bytes of one.
+            frame: which one of several in a DICOM file, from 1; None: there is but one.
 
         Raises:
             ImageError: the image cannot be judged.
+            DependencyError: what decodes it is not installed.
             StorageError: it cannot be read.
         """
         spec, milliseconds = self.model.spec, dict.fromkeys(("decode", "preprocess", "inference"), 0.0)
         with _timed(milliseconds, "decode"):
-            grey_u8 = read_grey(Path(source) if isinstance(source, str) else source, least_side=spec.size)
+            path_or_bytes = Path(source) if isinstance(source, str) else source
+            decoded = read_image(path_or_bytes, spec.size, frame, colours=self.radiograph_gate)
         with _timed(milliseconds, "preprocess"):
-            image_u8 = preprocess(grey_u8, spec)
+            image_u8 = preprocess(decoded.grey_u8, spec)
+            objection = self._objection(decoded)
         with _timed(milliseconds, "inference"):
             probability = self.probability(image_u8)
         is_positive = probability >= spec.threshold
@@ -84,14 +95,23 @@ class Predictor:
             label=spec.labels[int(is_positive)],
             probability=probability,
             threshold=spec.threshold,
-            decision=FRACTURED if is_positive else NOT_FRACTURED,
-            reason=f"probability {'at or above' if is_positive else 'below'} threshold",
+            decision=ABSTAIN if objection else FRACTURED if is_positive else NOT_FRACTURED,
+            reason=objection or f"probability {'at or above' if is_positive else 'below'} threshold",
             model=f"{spec.name}/{self.model.path.name}",
             model_sha256=self.model.sha256,
             engine=f"{self.engine.name} {self.engine.version}",
             engine_settings=dict(self.engine.settings),
             milliseconds=milliseconds,
+            warnings=list(decoded.warnings),
         )
+
+    def _objection(self, decoded: DecodedImage) -> str:
+        """Why an image gets no decision; empty where it gets one."""
+        if not self.radiograph_gate:
+            return ""
+        from edge_runtime.radiograph_gate import look
+
+        return look(decoded.grey_u8, decoded.chroma_u8).reason
 
     def probability(self, image_u8: NDArray[np.uint8]) -> float:
         """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed."""

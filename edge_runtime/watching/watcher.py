@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import DataError, ImageError, StorageError
+from edge_runtime.errors import DataError, DependencyError, ImageError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
 from edge_runtime.loading import load_predictor
 from edge_runtime.watching.attempts import MOST_ATTEMPTS, Attempts
@@ -48,6 +48,7 @@ class WatchSettings:
     model: Path | None = None  # as for `Predictor`
     engine: str = "auto"  # as for `Predictor`
     threads: int | None = None  # as for `Predictor`
+    radiograph_gate: bool = True  # as for `Predictor`
 
 
 def watch(settings: WatchSettings, tell: Tell) -> None:
@@ -61,7 +62,7 @@ def watch(settings: WatchSettings, tell: Tell) -> None:
     """
     with StopSignals() as stop:
         # numpy starts threads: inside the block, see StopSignals.
-        predictor = load_predictor(settings.model, settings.engine, settings.threads)
+        predictor = load_predictor(settings.model, settings.engine, settings.threads, settings.radiograph_gate)
         from edge_runtime.images import is_visible_image
 
         if is_visible_image(settings.results.name):
@@ -88,6 +89,7 @@ class _Watcher:
         tell: Tell,
     ) -> None:
         self._folder = os.path.realpath(settings.folder)  # one name for a file, however the folder was spelled
+        self._results_path = os.path.realpath(settings.results)
         self._settings, self._results, self._attempts, self._predictor = settings, results, attempts, predictor
         self._stop, self._tell = stop, tell
         self._judged = Fingerprints(map(_remembered, results.records()))
@@ -122,7 +124,7 @@ class _Watcher:
             return number in self._before and self._doubtful.get(number, now) <= now
 
         try:
-            found = filter(is_due, sightings(self._folder, self._begin_trouble))
+            found = filter(is_due, sightings(self._folder, self._begin_trouble, self._is_ours))
             batch = heapq.nsmallest(BATCH, found, key=lambda file: (file.modified_us, file.path))
         except OSError as error:
             self._begin_trouble(self._folder, f"cannot be listed: {error.strerror}; waiting for it")
@@ -133,6 +135,10 @@ class _Watcher:
         self._doubtful = {number: due for number, due in self._doubtful.items() if number in unjudged}
         return batch
 
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file is one of those that the watcher itself writes, which may stand in the folder."""
+        return path.startswith(self._results_path)
+
     def _judge(self, file: Sighting) -> None:
         """Writes the line of a file, unless it changes meanwhile or may yet become whole."""
         from edge_runtime.watching.folder import look
@@ -141,7 +147,7 @@ class _Watcher:
             return
         try:
             record = self._predict(file)
-        except (ImageError, StorageError) as error:
+        except (ImageError, DependencyError, StorageError) as error:
             if not self._is_final(file.fingerprint):
                 return
             record = failure_record(file.path, error)
@@ -155,7 +161,7 @@ class _Watcher:
             raise ImageError(message, "unreadable")
         try:
             record = self._predictor.predict(Path(file.path)).to_dict()
-        except (ImageError, StorageError):
+        except (ImageError, DependencyError, StorageError):
             self._attempts.end()
             raise
         self._attempts.end()

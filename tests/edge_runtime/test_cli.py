@@ -18,7 +18,7 @@ from edge_runtime.cli import main
 
 PREDICTION_KEYS = {
     *("path", "label", "probability", "threshold", "decision", "reason"),
-    *("model", "model_sha256", "engine", "engine_settings", "milliseconds"),
+    *("model", "model_sha256", "engine", "engine_settings", "milliseconds", "warnings"),
 }
 HIDE_ENGINES = "for name in ('ai_edge_litert', 'tflite_runtime', 'onnxruntime'): sys.modules[name] = None"
 

@@ -100,8 +100,9 @@ def test_what_cannot_be_judged_raises_and_the_next_image_is_judged(litert, golde
 
 def test_a_large_jpeg_is_decoded_reduced(litert, tmp_path, monkeypatch):
     asked = []
+    read = predictor.read_image
     monkeypatch.setattr(
-        predictor, "read_grey", lambda source, least_side: asked.append(least_side) or read_grey(source)
+        predictor, "read_image", lambda source, side, *rest, **more: asked.append(side) or read(source, side)
     )
     Image.new("L", (64, 64)).save(tmp_path / "x.jpg")
     litert.predict(tmp_path / "x.jpg")

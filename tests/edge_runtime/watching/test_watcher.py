@@ -184,9 +184,9 @@ def test_a_file_replaced_in_place_is_a_new_image(watch, golden_images):
     assert first["path"] == second["path"] and first["probability"] != second["probability"]
 
 
-def test_what_is_no_image_file_is_left_alone(watch, golden_images, tmp_path):
+def test_what_is_hidden_unfinished_or_no_file_is_left_alone(watch, golden_images, tmp_path):
     shutil.copy(golden_images[0], tmp_path / "elsewhere.png")
-    for name in ("note.txt", "desktop.ini", ".hidden.png", "noending", "x.png.part"):
+    for name in ("desktop.ini", ".hidden.png", "x.png.part", "y.tmp"):
         shutil.copy(golden_images[0], watch.inbox / name)
     (watch.inbox / ".cache").mkdir()
     shutil.copy(golden_images[0], watch.inbox / ".cache" / "x.png")
