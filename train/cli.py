@@ -80,6 +80,11 @@ from train.models import NETWORKS
     help="Augmentation: largest change of scale, as a fraction.",
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation: flip left-right and up-down.")
+@click.option(
+    "--groups",
+    type=click.Path(dir_okay=False),
+    help="CSV with columns path and group: files of one patient, which stay on one side of a split.",
+)
 @click.option("--positive", help="Name of the class folder that means fractured, if it cannot be recognised.")
 @click.option(
     "--seed",

@@ -41,6 +41,7 @@ class TrainConfig:
     fine_tune_rate: float = 1e-4  # Adam, of the upper blocks
     draws: int = 4  # augmented draws of each training image whose features are cached; see train.fit.transfer
     augmentation: Augmentation = Augmentation()
+    groups: str | None = None  # CSV that tells which files show one patient; None: as far as DICOM files tell
     positive: str | None = None  # class folder that means fractured; None: recognised by its name
     calibration_images: int = 200  # training images kept for quantisation
     threshold: float = 0.5  # a probability at or above it is positive

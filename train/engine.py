@@ -13,6 +13,7 @@ import numpy as np
 from edge_runtime.errors import EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
+from train.audit import patients
 from train.audit.progress import show_progress
 from train.audit.wording import counted
 from train.config import TrainConfig
@@ -68,7 +69,7 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     with show_progress() as progress:
         data = load_split_data(root, config, lambda labels: make_spec(config, labels, domain), progress)
     spec = make_spec(config, data.inventory.labels, domain)
-    _tell_data(data)
+    _tell_data(data, domain)
     prepare_backend(config.seed)
     from train.fit.task import Task
     from train.fit.training import train_network
@@ -108,7 +109,7 @@ def _demo_data(run: UnfinishedRun, seed: int) -> Path:
     return folder
 
 
-def _tell_data(data: SplitData) -> None:
+def _tell_data(data: SplitData, domain: str) -> None:
     for item in data.inventory.unreadable:
         _logger.warning(f"left out: {item.path}: {item.why}")
     for split in NAMES:
@@ -118,6 +119,8 @@ def _tell_data(data: SplitData) -> None:
             f"{counted(np.unique(data.row_of_record[records]).size, 'different picture')}, "
             f"{counted(np.unique(data.groups[records]).size, 'radiograph')}"
         )
+    if (unknown := patients.unknown(data.inventory)) and domain == "radiograph":
+        _logger.warning(unknown)
     if data.leaks:
         _logger.warning(
             f"leaked: {counted(data.leak.leaking_groups, 'radiograph is', 'radiographs are')} shared between splits; "

@@ -22,6 +22,7 @@ _SUFFIXES = {
     "BMP": ".bmp",
     "TIFF": ".tif",
     "WEBP": ".webp",
+    "DICOM": ".dcm",
 }
 _COLUMNS = ("file", "origin", "sha256", "class", "group", "member", "split")
 
@@ -69,7 +70,7 @@ def write_clean(findings: Findings, target: Path, keep_copies: bool, seed: int) 
 
 def _plan(findings: Findings, keep_copies: bool, seed: int) -> list[_Row]:
     inventory = findings.inventory
-    splits = split_by_group(inventory, findings.groups, seed)
+    splits = split_by_group(inventory, findings.together, seed)
     rows = []
     for group, members in enumerate(findings.members):
         if group in findings.conflicts:

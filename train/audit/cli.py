@@ -28,6 +28,11 @@ from edge_runtime.errors import GateError
     "--positive", metavar="NAME", help="Name of the class folder that means fractured, if it cannot be recognised."
 )
 @click.option(
+    "--groups",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV with columns path and group: files of one patient, which stay on one side of a split.",
+)
+@click.option(
     "--seed", type=int, default=0, show_default=True, help="Random seed of the split and of the cross-validation."
 )
 @click.version_option(__version__, prog_name="edge-audit")
@@ -44,7 +49,7 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
     from train.command_log import messages_on_standard_error
 
     with messages_on_standard_error(), show_progress() as progress:
-        findings = audit(data, options["positive"], options["seed"], progress)
+        findings = audit(data, options["positive"], options["seed"], progress, table=options["groups"])
     click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
     if out is not None:
         from train.audit.report_page import write_report  # with matplotlib: seconds that only a page is worth

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from edge_runtime.errors import ImageError, StorageError
-from edge_runtime.images import read_grey
+from edge_runtime.images import DICOM, read_image
 from train.audit import cache
+from train.audit.patient_hashes import patient_in
 
 BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank image
 _BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
@@ -34,8 +34,9 @@ class Content:
     bytes: int  # size of the file
     width: int  # pixels, as decoded
     height: int  # pixels, as decoded
-    mode: str  # Pillow's pixel mode of the file
+    mode: str  # of its pixels: `DecodedImage.mode`
     format: str  # what the file is by its content
+    patient: str | None = None  # salted hash of a DICOM file's PatientID; None: not told
 
 
 Known = dict[str, tuple[list[int], Content | str]]  # path -> (size and time of change, content or why there is none)
@@ -114,15 +115,15 @@ def _hash_file(path: Path) -> str:
 def _decode(path: Path) -> Content | str:
     """The content of an image file (without the hash of its bytes), or why it has none."""
     try:
-        grey_u8 = read_grey(path)
+        decoded = read_image(path)
     except ImageError as error:
         return str(error).removeprefix(f"{path}: ")
-    if is_blank(grey_u8):
+    if is_blank(decoded.grey_u8):
         return "blank: all pixels have nearly the same value"
-    with Image.open(path) as image:  # the header alone: no pixel is decoded outside of read_grey
-        mode, file_format = image.mode, image.format or "unknown"
-    height, width = grey_u8.shape
-    return Content("", hash_pixels(grey_u8), path.stat().st_size, width, height, mode, file_format)
+    height, width = decoded.grey_u8.shape
+    digest, size = hash_pixels(decoded.grey_u8), path.stat().st_size
+    patient = patient_in(path) if decoded.format == DICOM else None
+    return Content("", digest, size, width, height, decoded.mode, decoded.format, patient)
 
 
 def is_blank(grey_u8: NDArray[np.uint8]) -> bool:

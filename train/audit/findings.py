@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from train.audit import patients
 from train.audit.copies.links import Link, find_links
-from train.audit.grouping import group_by_links
+from train.audit.grouping import group_by_links, keep_together
 from train.audit.inventory import Inventory, Progress, take_inventory
 from train.audit.layout import SPLITS
 from train.audit.shortcuts import measure_shortcuts
@@ -29,12 +30,14 @@ class Findings:
 
     inventory: Inventory  # its files
     links: tuple[Link, ...]  # between different images of one radiograph, surest first
-    groups: NDArray[np.int64]  # (n,) group of each record
-    members: tuple[tuple[int, ...], ...]  # records of each group
-    conflicts: tuple[int, ...]  # groups whose files bear both labels
+    groups: NDArray[np.int64]  # (n,) radiograph of each record
+    together: NDArray[np.int64]  # (n,) the same, with all radiographs of one patient in one: what may never be split
+    members: tuple[tuple[int, ...], ...]  # records of each radiograph
+    conflicts: tuple[int, ...]  # radiographs whose files bear both labels
     leak: LeakMatrix | None  # between its folders; None where it has no split folders
     shortcuts: dict[str, float]  # AUC of each
     reasons: tuple[str, ...]  # why it is not fit for evaluation; empty: it is
+    notes: tuple[str, ...] = ()  # what nobody can tell
 
     @property
     def fit(self) -> bool:
@@ -50,7 +53,7 @@ class Findings:
         return {
             "files": len(self.inventory.records) + len(self.inventory.unreadable),
             "unreadable": [{"path": item.path, "why": item.why} for item in self.inventory.unreadable],
-            "groups": [self.paths(group) for group in range(len(self.members))],
+            "groups": [[self.inventory.records[member].path for member in group] for group in _members(self.together)],
             "conflicts": [self.paths(group) for group in self.conflicts],
             "leak": self.leak.to_dict() if self.leak else {"files": {}, "groups": {}},
             "shortcuts": self.shortcuts,
@@ -58,11 +61,18 @@ class Findings:
             "mislabelled_formats": mislabelled_formats(self.inventory),
             "fit": self.fit,
             "reasons": list(self.reasons),
+            "patients": {"told": patients.told(self.inventory), "files": len(self.inventory.records)},
+            "notes": list(self.notes),
         }
 
 
 def audit(
-    root: Path, positive: str | None = None, seed: int = 0, progress: Progress | None = None, shortcuts: bool = True
+    root: Path,
+    positive: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    shortcuts: bool = True,
+    table: Path | None = None,
 ) -> Findings:
     """Everything there is to know about the data set at root.
 
@@ -72,24 +82,32 @@ def audit(
         seed: of the cross-validation of shortcuts.
         progress: called with (stage, done, total).
         shortcuts: whether to measure them.
+        table: CSV that tells patients; see `patients.with_groups`.
 
     Raises:
-        DataError: nothing can be made from the folder.
+        DataError: nothing can be made from the folder, or the table is not about it.
         StorageError: it cannot be read.
     """
-    inventory = take_inventory(root, positive, progress)
+    inventory = patients.with_groups(take_inventory(root, positive, progress), table)
     links = find_links(inventory, progress)
     groups = group_by_links(inventory, links)
+    together = keep_together(inventory, groups)
     members = _members(groups)
     labels = [{inventory.records[member].label for member in group} for group in members]
     conflicts = tuple(group for group, found in enumerate(labels) if len(found) > 1)
     has_splits = inventory.records[0].split is not None
-    leak = leak_matrix(split_by_folders(inventory), groups) if has_splits else None
+    leak = leak_matrix(split_by_folders(inventory), together) if has_splits else None
     if progress is not None and shortcuts:
         progress("measuring shortcuts", 0, 1)
     aucs = measure_shortcuts(inventory, groups, seed) if shortcuts else {}
-    reasons = (*_leak_reasons(leak), *_label_reasons(conflicts), *_size_reasons(inventory, groups), *_cheats(aucs))
-    return Findings(inventory, links, groups, members, conflicts, leak, aucs, reasons)
+    notes = tuple(filter(None, [patients.unknown(inventory)]))
+    reasons = (
+        *_leak_reasons(leak, patients.told(inventory) > 0),
+        *_label_reasons(conflicts),
+        *_size_reasons(inventory, together),
+        *_cheats(aucs),
+    )
+    return Findings(inventory, links, groups, together, members, conflicts, leak, aucs, reasons, notes)
 
 
 def _members(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
@@ -99,7 +117,7 @@ def _members(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(members[group]) for group in range(len(members)))
 
 
-def _leak_reasons(leak: LeakMatrix | None) -> list[str]:
+def _leak_reasons(leak: LeakMatrix | None, by_patient: bool) -> list[str]:
     if leak is None:
         return []
     reasons = []
@@ -108,7 +126,8 @@ def _leak_reasons(leak: LeakMatrix | None) -> list[str]:
             if row > column and leak.groups[row][column]:
                 shared, total = leak.groups[row][column], leak.groups[row][row]
                 are = "is" if shared == 1 else "are"
-                reasons.append(f"{shared} of {counted(total, 'radiograph')} in {a} {are} shared with {b}")
+                what = counted(total, *(("patient", "patients") if by_patient else ("radiograph", "radiographs")))
+                reasons.append(f"{shared} of {what} in {a} {are} shared with {b}")
     return reasons[::-1]
 
 

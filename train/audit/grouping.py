@@ -1,4 +1,4 @@
-"""Which files show one radiograph: groups that may never be split."""
+"""Which files show one radiograph, and which one patient: groups that may never be split."""
 
 from __future__ import annotations
 
@@ -39,3 +39,26 @@ def group_by_links(inventory: Inventory, links: Iterable[Link]) -> NDArray[np.in
     numbers: dict[str, int] = {}
     groups = [numbers.setdefault(find(record.pixels_sha256), len(numbers)) for record in inventory.records]
     return np.array(groups, np.int64)
+
+
+def keep_together(inventory: Inventory, radiographs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Group of each record, int64 (n,), with all radiographs of one patient in one, as far as patients are told.
+
+    Args:
+        inventory: n records.
+        radiographs: int64 (n,), as `group_images` tells them apart.
+    """
+    parent = {int(radiograph): int(radiograph) for radiograph in radiographs}
+
+    def find(group: int) -> int:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    first: dict[str, int] = {}
+    for record, radiograph in zip(inventory.records, radiographs.tolist(), strict=True):
+        if record.patient is not None:
+            parent[find(radiograph)] = find(first.setdefault(record.patient, radiograph))
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(find(group), len(numbers)) for group in radiographs.tolist()], np.int64)

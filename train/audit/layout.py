@@ -100,7 +100,7 @@ def place_files(paths: list[str]) -> tuple[list[Placement], Skipped]:
     has_splits = any(_split_of(path.split("/")[0]) for path in paths if "/" in path)
     placements: list[Placement] = []
     misplaced: Skipped = []
-    for path in paths:
+    for path in filter(_is_no_table, paths):
         split, *inner = path.split("/") if has_splits else ["", *path.split("/")]
         if has_splits and (not inner or _split_of(split) is None):
             misplaced.append((path, "outside of the split folders"))
@@ -109,6 +109,11 @@ def place_files(paths: list[str]) -> tuple[list[Placement], Skipped]:
         else:
             placements.append(Placement(path, _split_of(split), inner[0]))
     return placements, misplaced
+
+
+def _is_no_table(path: str) -> bool:
+    """A table beside the images is about them, and neither one of them nor left out."""
+    return not path.lower().endswith(".csv")
 
 
 def _split_of(folder: str) -> str | None:

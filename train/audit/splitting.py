@@ -77,8 +77,10 @@ def split_by_group(
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"fractions of train, val and test are positive and add up to 1, not {fractions}")
     split_of_group: dict[int, str] = {}
-    for stratum, members in _strata(inventory.records, groups, seed).items():
-        if len(members) < len(SPLITS) and stratum != _MIXED:
+    strata = _strata(inventory.records, groups, seed)
+    mixed = len(strata.get(_MIXED, ()))  # patients with both, who are of each class
+    for stratum, members in strata.items():
+        if len(members) + mixed < len(SPLITS) and stratum != _MIXED:
             found = counted(len(members), "independent radiograph")
             raise DataError(f"{inventory.labels[stratum]!r} has {found}; at least {len(SPLITS)} are needed to split")
         split_of_group.update(zip(members, _allot(len(members), fractions), strict=True))

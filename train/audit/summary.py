@@ -30,9 +30,8 @@ def summarise(findings: Findings) -> str:
 
 def verdict(findings: Findings) -> str:
     """One line: fit for evaluation, or not, and why."""
-    if findings.fit:
-        return "Fit for evaluation."
-    return "NOT fit for evaluation: " + "; ".join(findings.reasons) + "."
+    fit = "Fit for evaluation." if findings.fit else f"NOT fit for evaluation: {'; '.join(findings.reasons)}."
+    return " ".join([fit, *(f"{note[0].upper()}{note[1:]}." for note in findings.notes)])
 
 
 def _describe_files(findings: Findings) -> str:

@@ -21,7 +21,8 @@ from train.audit import (
     split_by_group,
     take_inventory,
 )
-from train.audit.grouping import group_by_links
+from train.audit.grouping import group_by_links, keep_together
+from train.audit.patients import with_groups
 from train.audit.wording import counted
 from train.config import TrainConfig
 from train.data.image_cache import cache_images
@@ -34,7 +35,7 @@ class SplitData:
     """n files with labels, groups and splits, and the m different pictures that they hold."""
 
     inventory: Inventory  # n records, and the files left out
-    groups: NDArray[np.int64]  # (n,): files of one radiograph share a number
+    groups: NDArray[np.int64]  # (n,): files of one radiograph share a number; patients may have several
     splits: NDArray[np.str_]  # (n,): one of NAMES
     leak: LeakMatrix  # what stands on two sides of the split
     images_u8: NDArray[np.uint8]  # (m, S, S), memory-mapped
@@ -75,15 +76,18 @@ def load_split_data(
         DataError: nothing can be trained on it.
         GateError: the split leaks, and the leak was not accepted.
     """
-    inventory = take_inventory(root, config.positive, progress)
+    inventory = with_groups(
+        take_inventory(root, config.positive, progress), Path(config.groups) if config.groups else None
+    )
     # Phantoms are independent by construction: only files copied from one another can be one.
     groups = group_by_links(inventory, ()) if is_phantoms(root) else group_images(inventory, progress)
+    together = keep_together(inventory, groups)
     splits = (
-        split_by_folders(inventory) if config.split == "folders" else split_by_group(inventory, groups, config.seed)
+        split_by_folders(inventory) if config.split == "folders" else split_by_group(inventory, together, config.seed)
     )
     labels = np.array([record.label for record in inventory.records], np.int64)
     _check_classes(np.array(splits), labels, inventory)
-    leak = leak_matrix(splits, groups)
+    leak = leak_matrix(splits, together)
     _check_leak(leak, config)
     cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
     return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels)
