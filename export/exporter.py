@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
-import shutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.drafts import clear_drafts
 from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
 from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
 
+_STATE = re.compile(r"[0-9a-f]{16}\.(npz|unfinished)")  # of fine-tuning, written by `export.quantize.fine_tuning`
 _SAMPLE = 32  # images: enough to tell whether one channel answers as three do, and how much rounding matters
 
 Tell = Callable[[str], None]
@@ -90,7 +93,7 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
         facts = _facts(network, evidence, measured) | {"folding": {**folding.to_dict(), "says": str(folding)}}
         tensors = {path.name: spec.to_dict()["tensors"] for path, spec in specs.items()}
         _write_papers(folder, facts | {"tensors": tensors, "parity": measured.to_dict()}, measured)
-    shutil.rmtree(_state_folder(request.out), ignore_errors=True)
+    _remove_state(_state_folder(request.out))
     return measured
 
 
@@ -150,6 +153,16 @@ def _worth_trying(model: keras.Model, budget_minutes: float | None, tell: Tell) 
 def _state_folder(out: Path) -> Path:
     """Where a recipe that is stopped leaves what the same command goes on from; gone once the bundle is written."""
     return out.with_name(f".{out.name}.fine-tuning")
+
+
+def _remove_state(folder: Path) -> None:
+    """Removes the states that recipes keep, and the folder where nothing else is in it."""
+    clear_drafts(folder)
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _STATE.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()
 
 
 def _with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) -> EvaluationSet:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from edge_runtime.whole_files import whole_file
+
 
 def store_variables(path: Path, variables: Iterable[keras.Variable]) -> None:
-    """Writes the values beside their place and renames the file: a killed run leaves the last whole one."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as stream:
+    """Writes the values whole or not at all: a killed run leaves the last whole file."""
+    with whole_file(path) as draft, draft.open("wb") as stream:
         np.savez(stream, *[np.asarray(variable) for variable in variables])
-    os.replace(unfinished, path)
 
 
 def restore_variables(path: Path, variables: Sequence[keras.Variable]) -> None:

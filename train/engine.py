@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import DataError, EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
 from train.audit import patients
@@ -21,6 +21,7 @@ from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
 from train.fit.backend import prepare_backend
 from train.run_folder import (
+    DATA,
     UnfinishedRun,
     open_unfinished_run,
     write_calibration,
@@ -54,6 +55,8 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
         GateError: the split leaks and the leak was not accepted.
     """
     data_root = data_root.absolute() if data_root else None
+    if data_root is not None and target.resolve().is_relative_to(data_root.resolve()):
+        raise DataError(f"--out {target}: lies inside {data_root}, which is never written to; name a folder elsewhere")
     run = open_unfinished_run(target, config, data_root, resume)
     try:
         return _make_run(run, config, data_root)
@@ -61,6 +64,8 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
         # Refused data leave no unfinished run in the way of the next try.
         run.discard_unless_begun()
         raise
+    finally:
+        run.release()
 
 
 def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -> Evaluation:
@@ -79,7 +84,7 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     temperature = calibrate(model, task)
     evaluation, probabilities = evaluate(model, task, temperature)
     _write_network(run.folder, model, spec, history)
-    write_run_json(run.folder, config, run.target / "data" if data_root is None else root, data.leaks)
+    write_run_json(run.folder, config, run.target / DATA if data_root is None else root, data.leaks)
     write_split(run.folder, data)
     write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
     write_json(run.folder / "metrics.json", evaluation.to_dict())
@@ -102,7 +107,7 @@ def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> Mode
 
 
 def _demo_data(run: UnfinishedRun, seed: int) -> Path:
-    folder = run.folder / "data"
+    folder = run.folder / DATA
     if not folder.exists():
         _logger.info(f"drawing {sum(DEMO_COUNTS.values())} phantoms")
         phantom.write_dataset(folder, DEMO_COUNTS, seed)

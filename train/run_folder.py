@@ -1,6 +1,8 @@
 """What edge-train leaves behind: a folder that appears whole or not at all.
 
-While training runs, everything stands in a hidden sibling folder, which `--resume` continues.
+While training runs, everything stands in a hidden sibling folder, `.NAME.unfinished`, which `--resume` continues: the
+run itself in `run`, and beside it what is no part of it, the settings that it began with and the state of training. So
+one rename makes the finished run appear. A lock on the folder, given back however the process ends, tells a living run.
 """
 
 from __future__ import annotations
@@ -9,8 +11,7 @@ import csv
 import hashlib
 import json
 import os
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edge_runtime.drafts import clear_drafts, draft_name, hold, is_draft, lock, remove
 from edge_runtime.errors import DataError
 from edge_runtime.spec import ModelSpec
+from edge_runtime.whole_files import publish_folder, write_whole
 from train.config import TrainConfig
 from train.data.split_data import SplitData
 
 PACKAGES = ("fracture-edge", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
-_STATE = "state"  # of training, inside the unfinished folder; not part of a run
+_RUN, _STATE, _SETTINGS = "run", "state", "settings.json"  # inside the unfinished folder
+DATA = "data"  # folder of the demonstration's images, inside the run
+_STARTED = "started.json"  # what earlier versions wrote in place of the settings, inside the run itself
 
 
 @dataclass(frozen=True)
@@ -32,57 +37,125 @@ class UnfinishedRun:
     """A run folder in the making."""
 
     target: Path  # where it will stand
-    folder: Path  # where it is being made
+    around: Path  # folder of the run in the making, the state of training and the settings
+    held: int | None  # descriptor with the lock on that folder; None where the file system has no locks
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is being made."""
+        return self.around / _RUN
 
     @property
     def state(self) -> Path:
-        """Folder for the state of training."""
-        return self.folder / _STATE
+        """Folder for the state of training, which is not part of a run."""
+        return self.around / _STATE
+
+    @property
+    def settings(self) -> Path:
+        """File of the settings that the run began with."""
+        return self.around / _SETTINGS
 
     def discard_unless_begun(self) -> None:
         """Removes the folder where training has not begun: there is nothing in it that could be resumed."""
         if not self.state.exists():
-            shutil.rmtree(self.folder)
+            self.discard()
+
+    def discard(self) -> None:
+        """Removes the folder: first its name, so that a kill leaves a draft, and not half of a run to resume."""
+        draft = draft_name(self.target)
+        os.rename(self.around, draft)
+        remove(draft)
 
     def publish(self) -> None:
         """Lets the run appear at its target."""
-        shutil.rmtree(self.state, ignore_errors=True)
-        (self.folder / _STARTED).unlink()
-        os.rename(self.folder, self.target)
+        publish_folder(self.folder, self.target)
+        self.discard()
 
-
-_STARTED = "started.json"  # the settings that an unfinished run began with
+    def release(self) -> None:
+        """Gives the lock back."""
+        if self.held is not None:
+            os.close(self.held)
 
 
 def open_unfinished_run(target: Path, config: TrainConfig, data_root: Path | None, resume: bool) -> UnfinishedRun:
-    """A new unfinished run, or the one that stands there already.
+    """A new unfinished run, or the one that stands there already; to be released in the end.
 
     Raises:
-        DataError: the target exists, there is nothing to resume, or other settings would be continued.
+        DataError: the target exists, there is nothing to resume, other settings would be continued, or the run lives.
     """
     target = target.absolute()
-    run = UnfinishedRun(target, target.with_name(f".{target.name}.unfinished"))
+    run = UnfinishedRun(target, target.with_name(f".{target.name}.unfinished"), None)
     settings = json.loads(json.dumps({"config": config.to_dict(), "data_root": str(data_root) if data_root else None}))
+    clear_drafts(target.parent)
+    _refuse_foreign(run)
     if target.exists():
+        _clear_after_publishing(run)
         raise DataError(f"{target}: exists already; give another --out or remove it")
-    if run.folder.exists() and not resume:
-        raise DataError(f"{run.folder}: an unfinished run; continue it with --resume, or remove it")
-    if resume:
-        if not (run.folder / _STARTED).is_file():
-            raise DataError(f"{target}: no unfinished run of that name; start it without --resume")
-        if json.loads((run.folder / _STARTED).read_text()) != settings:
-            raise DataError(f"{run.folder}: was begun with other settings; give the same ones to --resume")
-        return run
-    run.folder.mkdir(parents=True)
-    write_json(run.folder / _STARTED, settings)
+    if resume and not run.settings.is_file():
+        raise DataError(f"{target}: no unfinished run of that name; start it without --resume")
+    run.around.mkdir(parents=True, exist_ok=True)
+    run = replace(run, held=_hold(run.around))
+    try:
+        _begin(run, settings, resume)
+    except BaseException:
+        run.release()
+        raise
     return run
 
 
+def _begin(run: UnfinishedRun, settings: dict[str, Any], resume: bool) -> None:
+    if run.settings.is_file() and not resume:
+        raise DataError(f"{run.around}: an unfinished run; continue it with --resume, or remove it")
+    if resume and json.loads(run.settings.read_text(encoding="utf-8")) != settings:
+        raise DataError(f"{run.around}: was begun with other settings; give the same ones to --resume")
+    run.folder.mkdir(exist_ok=True)
+    for path in run.folder.iterdir():
+        if path.name != DATA:  # drawn whole; what else there is was written at the end, and will be again
+            remove(path)
+    if not resume:
+        write_json(run.settings, settings)
+
+
+def _refuse_foreign(run: UnfinishedRun) -> None:
+    """Refuses an unfinished folder that is not laid out as ours is, or as this version's is."""
+    if not run.around.exists():
+        return
+    names = {path.name for path in run.around.iterdir() if not is_draft(path)} if run.around.is_dir() else {""}
+    if _STARTED in names:
+        raise DataError(f"{run.around}: an unfinished run of an earlier version; remove it and start again")
+    if {"run.json", "report.html"} <= names:
+        raise DataError(
+            f"{run.around}: a finished run, killed at its last step: mv {run.around} {run.target}, or remove it"
+        )
+    if not names <= {_RUN, _STATE, _SETTINGS}:
+        raise DataError(f"{run.around}: is in the way and is not an unfinished run; give another --out or remove it")
+
+
+def _clear_after_publishing(run: UnfinishedRun) -> None:
+    """Removes what remains where a kill came just after a run had appeared."""
+    if run.around.exists() and not run.folder.exists():
+        held = lock(run.around)
+        if held is not None:
+            run.discard()
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """A descriptor that holds the lock on a folder; None where the file system has no locks.
+
+    Raises:
+        DataError: a living process holds it.
+    """
+    try:
+        return hold(folder)
+    except BlockingIOError as error:
+        raise DataError(f"{folder}: another edge-train is at work on this run; wait for it, or stop it") from error
+
+
 def write_json(path: Path, record: Any) -> None:
-    """Writes a record as indented JSON, beside its place first."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    """Writes a record as indented JSON, whole or not at all; file names in it that are no text are escaped."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_run_json(folder: Path, config: TrainConfig, data_root: Path, leaked: bool) -> None:

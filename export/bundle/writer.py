@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from edge_runtime.bundle import BUNDLE_FORMAT, MANIFEST
 from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
+from edge_runtime.whole_files import recover_folder, require_replaceable, whole_folder
 
 
 @contextlib.contextmanager
@@ -26,26 +26,48 @@ def new_bundle(target: Path) -> Iterator[Path]:
         DataError: the target is something else.
     """
     refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
-    draft.mkdir()
-    try:
+    with whole_folder(target, is_bundle) as draft:
         yield draft
-        _put_in_place(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def refuse_foreign(target: Path) -> None:
-    """Refuses a target that holds anything but an earlier bundle.
+    """Refuses a target that holds anything but an earlier bundle; one that a kill left aside is brought back first.
 
     Raises:
         DataError: it does.
     """
-    if not target.exists() or (target / MANIFEST).is_file():
-        return
-    if not target.is_dir() or any(target.iterdir()):
-        raise DataError(f"--out {target}: exists and is not a bundle; nothing was overwritten, name another folder")
+    place = Path(os.path.realpath(target))
+    recover_folder(place)
+    try:
+        require_replaceable(place, is_bundle)
+    except DataError as error:
+        message = "exists and is not a bundle, or holds more than one; nothing was overwritten, name another folder"
+        raise DataError(f"--out {target}: {message}") from error
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a bundle and nothing else: its manifest is ours and lists every file.
+
+    A file that is listed and missing is no obstacle: a bundle that was damaged may be replaced.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or "spec" not in manifest:
+        return False
+    files = manifest.get("files")
+    if manifest["format"] != BUNDLE_FORMAT or not isinstance(files, dict) or not files:
+        return False
+    listed = {MANIFEST, *files}
+    folders = {parent.as_posix() for name in listed for parent in Path(name).parents}
+    return all(_is_listed(path, path.relative_to(folder).as_posix(), listed, folders) for path in folder.rglob("*"))
+
+
+def _is_listed(path: Path, name: str, files: set[str], folders: set[str]) -> bool:
+    if path.is_symlink():
+        return False
+    return name in folders if path.is_dir() else name in files
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -61,18 +83,3 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     }
     manifest = {"format": BUNDLE_FORMAT, **facts, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    """Renames the draft to the target. An earlier bundle is moved aside first and brought back when that fails."""
-    if not (target / MANIFEST).is_file():
-        draft.rename(target)
-        return
-    earlier = target.with_name(f".{target.name}.{os.getpid()}.earlier")
-    target.rename(earlier)
-    try:
-        draft.rename(target)
-    except OSError:
-        earlier.rename(target)
-        raise
-    shutil.rmtree(earlier)

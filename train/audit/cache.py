@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import PIL
 
 from edge_runtime.images import DECODING_VERSION
+from edge_runtime.whole_files import write_whole
 
 ALGORITHM_VERSION = 6  # of fingerprints and comparison: raise it, and old entries are not found any more
 # Whoever decodes otherwise, our rules or another Pillow, makes entries of its own.
@@ -41,14 +41,8 @@ def store(kind: str, key: str, value: Any) -> None:
     path = _path(kind, key)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as stream:
-                json.dump(value, stream)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        # What a power cut leaves of it is not JSON, and made anew: not worth waiting for the disk.
+        write_whole(path, json.dumps(value), durable=False)
 
 
 def _path(kind: str, key: str) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edge_runtime.errors import DataError
+from edge_runtime.whole_files import recover_folder, whole_folder
 from train.audit.findings import Findings
 from train.audit.inventory import ImageRecord, Inventory
 from train.audit.splitting import split_by_group
@@ -51,20 +52,14 @@ def write_clean(findings: Findings, target: Path, keep_copies: bool, seed: int) 
         DataError: the target exists or lies in the original, or there are too few radiographs to split.
     """
     inventory = findings.inventory
+    recover_folder(Path(os.path.realpath(target)))
     if target.exists():
         raise DataError(f"{target} exists already; name a folder that does not")
     if target.resolve().is_relative_to(inventory.root.resolve()):
         raise DataError(f"{target} lies inside {inventory.root}, which is never written to")
     rows = _plan(findings, keep_copies, seed)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        _fill(partial, rows, inventory)
-        partial.chmod(0o755)
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with whole_folder(target) as draft:
+        _fill(draft, rows, inventory)
     return len(rows)
 
 

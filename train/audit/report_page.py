@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edge_runtime.whole_files import write_whole
 from train.audit.findings import Findings, links_to_dicts, mislabelled_formats
 from train.audit.layout import printable
 from train.audit.pictures import bar_chart, thumbnail
@@ -37,15 +36,7 @@ def write_report(findings: Findings, folder: Path) -> Path:
     """Writes `report.html` into a folder, which is made if need be, and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=".report")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(printable(make_page(findings)))
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    write_whole(path, printable(make_page(findings)))
     return path
 
 

@@ -6,8 +6,6 @@ The array is memory-mapped: training never holds more than a batch of it. Images
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from edge_runtime.images import read_grey
 from edge_runtime.preprocess import RESIZING_VERSION, preprocess
 from edge_runtime.spec import ModelSpec
+from edge_runtime.whole_files import whole_file
 from train.audit import ImageRecord, Inventory
 from train.audit.cache import DECODING, cache_folder
 
@@ -63,13 +62,11 @@ def _key(pixel_hashes: list[str], spec: ModelSpec) -> str:
 
 
 def _write(path: Path, sources: list[Path], spec: ModelSpec, progress: Callable[[int, int], None]) -> None:
-    """Writes the array beside its place and renames it, so that a killed run leaves no half of it."""
+    """Writes the array, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".unfinished")
-    os.close(descriptor)
-    try:
+    with whole_file(path) as draft:
         shape = (len(sources), spec.size, spec.size)
-        images_u8 = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        images_u8 = np.lib.format.open_memmap(draft, "w+", np.uint8, shape)
 
         def fill(row: int) -> None:
             images_u8[row] = preprocess(read_grey(sources[row], least_side=spec.size), spec)
@@ -78,7 +75,3 @@ def _write(path: Path, sources: list[Path], spec: ModelSpec, progress: Callable[
             for done, _ in enumerate(pool.map(fill, range(len(sources))), 1):
                 progress(done, len(sources))
         images_u8.flush()
-        os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise

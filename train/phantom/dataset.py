@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from edge_runtime.whole_files import whole_folder
 from train.phantom.scene import draw
 
 # Raised whenever the same seed and index would give another picture.
@@ -48,17 +47,10 @@ def write_dataset(folder: Path, counts: dict[str, int], seed: int, workers: int 
     check_counts(counts)
     if folder.exists():
         raise FileExistsError(f"expected a folder that does not exist yet, found {folder}: choose another or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write_images(beside, counts, seed, workers)
+    with whole_folder(folder) as draft:
+        write_images(draft, counts, seed, workers)
         facts = {"generator_version": GENERATOR_VERSION, "seed": seed, "counts": counts}
-        (beside / DATASET_JSON).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        beside.chmod(0o755)  # mkdtemp makes it private
-        beside.rename(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        (draft / DATASET_JSON).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return folder
 
 

@@ -11,7 +11,7 @@ import pytest
 from edge_runtime.bundle import open_model, verify_bundle
 from edge_runtime.errors import DataError, GateError
 from export import exporter
-from export.bundle.writer import new_bundle
+from export.bundle.writer import is_bundle, new_bundle, refuse_foreign, write_manifest
 from export.exporter import export
 from export.parity import measures
 from export.quiet import quiet_converters
@@ -97,8 +97,8 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(tmp_path):
 def test_an_earlier_bundle_is_replaced_whole(tmp_path):
     for content in ("old", "new"):
         with new_bundle(tmp_path / "bundle") as folder:
-            (folder / "manifest.json").write_text(content)
             (folder / content).touch()
+            write_manifest(folder, {"spec": {}})
     assert tree(tmp_path) == {"bundle", "bundle/manifest.json", "bundle/new"}
 
 
@@ -106,3 +106,42 @@ def test_an_earlier_bundle_is_replaced_whole(tmp_path):
 def few_candidates(monkeypatch) -> None:
     """Golden images are chosen from fewer phantoms: drawing them all takes seconds."""
     monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
+
+
+FOREIGN = {
+    "a web app": '{"name": "my web app"}',
+    "no JSON": "old",
+    "a list": "[]",
+    "true is no 1": '{"format": true, "spec": {}, "files": {"thesis.txt": {}}}',
+    "lists nothing": '{"format": 1, "spec": {}, "files": {}}',
+    "no spec": '{"format": 1, "files": {"thesis.txt": {}}}',
+}
+
+
+@pytest.mark.parametrize("manifest", FOREIGN.values(), ids=FOREIGN)
+def test_a_folder_with_somebody_elses_manifest_is_no_bundle(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="is not a bundle"):
+        refuse_foreign(tmp_path)
+    assert tree(tmp_path) == {"manifest.json", "thesis.txt"}
+
+
+@pytest.mark.parametrize("added", ["notes.txt", ".hidden", "golden/mine.png", "empty folder/", "link@"])
+def test_a_bundle_with_anything_unlisted_is_not_replaced(bundle_copy, added):
+    path = bundle_copy / added.rstrip("/@")
+    if added.endswith("/"):
+        path.mkdir()
+    elif added.endswith("@"):
+        path.symlink_to("/")
+    else:
+        path.touch()
+    assert not is_bundle(bundle_copy)
+    with pytest.raises(DataError, match="is not a bundle"):
+        refuse_foreign(bundle_copy)
+    assert path.exists()
+
+
+def test_a_damaged_bundle_may_be_replaced(bundle_copy):
+    (bundle_copy / "model_int8.onnx").unlink()
+    assert is_bundle(bundle_copy)
