@@ -44,7 +44,7 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     """A folder for temporary files, for this user alone, until the block ends; those of killed processes go first."""
     place = Path(tempfile.gettempdir())
     clear_drafts(place)
-    draft, held = new_draft_folder(place / f"edge-{purpose}", 0o700)
+    draft, held = new_draft_folder(place / purpose, 0o700)
     try:
         yield draft
     finally:

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from edge_runtime.command import Command
+from edge_runtime.drafts import temporary_files_of
+from edge_runtime.terminal_text import escaped, escaped_lines
 from export.limits import PRESETS, Limits, limits_of
 from export.package.command import package_options
 from export.quantize.recipes import AUTO, NAMES
@@ -80,7 +82,7 @@ def main(**options: Any) -> None:
 
     options["limits"] = take_limits(options)
     request = ExportRequest(**options)
-    with quiet_converters() as terminal:
+    with temporary_files_of("edge-export"), quiet_converters() as terminal:
         from rich.console import Console
 
         from export.exporter import export
@@ -91,7 +93,7 @@ def main(**options: Any) -> None:
             parity = export(
                 request,
                 tell=status.update,
-                warn=lambda message: click.echo(f"warning: {message}", err=False, file=terminal),
+                warn=lambda message: click.echo(escaped(f"warning: {message}"), err=False, file=terminal),
             )
-    click.echo(parity_text(parity))
-    click.echo(f"bundle: {options['out']}")
+    click.echo(escaped_lines(parity_text(parity)))
+    click.echo(escaped(f"bundle: {options['out']}"))

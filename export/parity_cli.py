@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from edge_runtime.command import Command
+from edge_runtime.drafts import temporary_files_of
 from edge_runtime.errors import GateError
+from edge_runtime.terminal_text import escaped, escaped_lines
 from export.cli import limit_options, take_limits
 from export.quiet import quiet_converters
 
@@ -38,7 +40,7 @@ def main(
     --run. Ends with exit code 4 where an int8 file does not keep the limits of the gate.
     """
     limits = take_limits(options)
-    with quiet_converters() as terminal:
+    with temporary_files_of("edge-parity"), quiet_converters() as terminal:
         from rich.console import Console
 
         from export.parity.gate import FAILED
@@ -48,10 +50,10 @@ def main(
         with Console(file=terminal).status("starting") as status:
             suite = run_suite(Sources(bundle, folder, **options), limits, layers, status.update)
     found = suite.to_dict(worst)
-    click.echo(json.dumps(found) if as_json else suite_text(suite, worst))
+    click.echo(json.dumps(found) if as_json else escaped_lines(suite_text(suite, worst)))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        click.echo(f"report: {write_page(out, suite, worst)}", err=True)
+        click.echo(escaped(f"report: {write_page(out, suite, worst)}"), err=True)
     if suite.parity.verdict == FAILED:
         raise GateError("an int8 file does not decide as the trained network does; the table says by how much")

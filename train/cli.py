@@ -10,6 +10,8 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.command import Command
+from edge_runtime.drafts import temporary_files_of
+from edge_runtime.terminal_text import escaped
 from train.config import SPLITS, TrainConfig
 from train.models import NETWORKS
 
@@ -114,16 +116,22 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
     settings |= {name: value for name, value in own.items() if _is_default(context, name)}
     from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate
+    from train.run_folder import is_finished
 
-    with messages_on_standard_error():
-        evaluation = train_and_evaluate(TrainConfig.from_options(**settings), data, out, resume)
+    with messages_on_standard_error(), temporary_files_of("edge-train"):
+        config = TrainConfig.from_options(**settings)
+        if resume and is_finished(out, config, data):
+            click.echo(escaped(f"run: {out}, finished before"), err=True)
+            click.echo((out / "metrics.json").read_text(encoding="utf-8") if as_json else "", nl=False)
+            return
+        evaluation = train_and_evaluate(config, data, out, resume)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict()))
         return
     for row in evaluation.rows():
         figures, mark = row.figures, "  leaked" if row.leaked else ""
         click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
-    click.echo(f"run: {out}")
+    click.echo(escaped(f"run: {out}"))
 
 
 def _is_default(context: click.Context, name: str) -> bool:

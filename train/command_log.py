@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from edge_runtime.terminal_text import escaped
+
 PACKAGE = "train"  # the logger above those of all modules
 CONSOLE = Console(stderr=True, highlight=False)
 
@@ -19,8 +21,8 @@ class ConsoleHandler(logging.Handler):
     """Prints each message as one line, above a progress bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints a message as it is: no time, no level, nothing cut at the width of the terminal."""
-        CONSOLE.print(self.format(record), soft_wrap=True, markup=False)
+        """Prints a message as one line: no time, no level, nothing cut at the width of the terminal, names escaped."""
+        CONSOLE.print(escaped(self.format(record)), soft_wrap=True, markup=False)
 
 
 @contextmanager

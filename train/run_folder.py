@@ -103,6 +103,16 @@ def open_unfinished_run(target: Path, config: TrainConfig, data_root: Path | Non
     return run
 
 
+def is_finished(target: Path, config: TrainConfig, data_root: Path | None) -> bool:
+    """Whether a finished run of these settings stands at a target, as where a kill came just after it had appeared."""
+    try:
+        record = json.loads((target / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = json.loads(json.dumps(config.to_dict())) == record.get("config")
+    return same and str(data_root.absolute() if data_root else target.absolute() / DATA) == record.get("data_root")
+
+
 def _begin(run: UnfinishedRun, settings: dict[str, Any], resume: bool) -> None:
     if run.settings.is_file() and not resume:
         raise DataError(f"{run.around}: an unfinished run; continue it with --resume, or remove it")

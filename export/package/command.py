@@ -12,7 +12,9 @@ import click
 from click.core import ParameterSource
 
 from edge_runtime.bundle import MANIFEST
+from edge_runtime.drafts import temporary_files_of
 from edge_runtime.engines import NAMES as ENGINES
+from edge_runtime.terminal_text import escaped
 from export.package.target import SYSTEMS, TARGETS, machine_for
 
 if TYPE_CHECKING:
@@ -77,15 +79,15 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
         return
     from export.package.packager import collected_wheels, write_package
 
-    tell = functools.partial(click.echo, err=True)
-    with collected_wheels(request, tell) as wheels:
+    def tell(message: str) -> None:
+        click.echo(escaped(message), err=True)
+
+    with temporary_files_of("edge-package"), collected_wheels(request, tell) as wheels:
 
         def write(bundle: Path) -> None:
             summary = write_package(request, bundle, wheels, tell)
-            click.echo(
-                f"package: {summary.archive} ({summary.megabytes:.1f} MB; {request.machine}; {summary.model}, "
-                f"{summary.wheels} wheels)"
-            )
+            contents = f"{summary.megabytes:.1f} MB; {request.machine}; {summary.model}, {summary.wheels} wheels"
+            click.echo(escaped(f"package: {summary.archive} ({contents})"))
 
         yield write
 

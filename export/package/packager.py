@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from edge_runtime.drafts import scratch_folder
 from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
 from edge_runtime.errors import DataError
 from edge_runtime.self_test import GOLDEN
-from export.package.archive import write_archive
+from export.package.archive import require_archive_of_ours, write_archive
 from export.package.device_bundle import choose_model_file, write_device_bundle
 from export.package.pins import PIP, TRIM
 from export.package.runtime_wheel import make_runtime_wheel
@@ -71,10 +71,11 @@ def collected_wheels(request: PackageRequest, tell: Tell) -> Iterator[Path]:
         raise DataError(f"--package {request.archive}: a file ending in {ARCHIVE_SUFFIX} was expected")
     if request.wheels is not None and not request.wheels.is_dir():
         raise DataError(f"--wheels {request.wheels}: no such folder")
-    with tempfile.TemporaryDirectory(prefix="edge-package-") as folder:
-        gather_wheels(request.machine, Path(folder), request.wheels, tell)
-        make_runtime_wheel(Path(folder))
-        yield Path(folder)
+    require_archive_of_ours(request.archive)
+    with scratch_folder("edge-package") as folder:
+        gather_wheels(request.machine, folder, request.wheels, tell)
+        make_runtime_wheel(folder)
+        yield folder
 
 
 def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tell) -> PackageSummary:
@@ -91,8 +92,8 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tel
     """
     tell("writing the package")
     model = choose_model_file(bundle, request.machine.engine)
-    with tempfile.TemporaryDirectory(prefix="edge-package-") as work:
-        draft = Path(work) / "package"
+    with scratch_folder("edge-package") as work:
+        draft = work / "package"
         shutil.copytree(wheels, draft / "wheels")
         write_device_bundle(bundle, model, draft / "bundle")
         _write_installer(draft, request.machine)

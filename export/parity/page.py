@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from edge_runtime.terminal_text import escaped
 from export.parity.layer_snr import LayerNoise, steepest
 from export.parity.measures import FLOAT_PREFIX
 from export.parity.suite import FileAnswers, Suite
@@ -39,7 +40,7 @@ def worst_rows(suite: Suite, count: int) -> list[tuple[str, ...]]:
     head = ("image", "reference", *(f"{one.file}, {one.engine}" for one in suite.answers))
     body = [
         (
-            suite.names[row],
+            escaped(suite.names[row]),
             f"{suite.reference_probabilities[row]:.4f}",
             *(f"{one.probabilities[row]:.4f}" for one in suite.answers),
         )

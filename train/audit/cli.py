@@ -11,6 +11,7 @@ import click
 from edge_runtime import __version__
 from edge_runtime.command import Command
 from edge_runtime.errors import GateError
+from edge_runtime.terminal_text import escaped, escaped_lines
 
 
 @click.command(cls=Command)
@@ -43,23 +44,22 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
     """
     from train.audit.cleaning import write_clean
     from train.audit.findings import audit
-    from train.audit.layout import printable
     from train.audit.progress import show_progress
     from train.audit.summary import summarise, verdict
     from train.command_log import messages_on_standard_error
 
     with messages_on_standard_error(), show_progress() as progress:
         findings = audit(data, options["positive"], options["seed"], progress, table=options["groups"])
-    click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else printable(summarise(findings)))
+    click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else escaped_lines(summarise(findings)))
     if out is not None:
         from train.audit.report_page import write_report  # with matplotlib: seconds that only a page is worth
 
-        click.echo(f"report: {write_report(findings, out)}", err=True)
+        click.echo(escaped(f"report: {write_report(findings, out)}"), err=True)
     if write is not None:
         count = write_clean(findings, write, options["keep_copies"], options["seed"])
-        click.echo(f"cleaned copy: {count} images in {write}", err=True)
+        click.echo(escaped(f"cleaned copy: {count} images in {write}"), err=True)
     if options["strict"] and not findings.fit:
-        raise GateError(printable(verdict(findings)))
+        raise GateError(verdict(findings))
 
 
 if __name__ == "__main__":

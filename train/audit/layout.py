@@ -118,8 +118,3 @@ def _is_no_table(path: str) -> bool:
 
 def _split_of(folder: str) -> str | None:
     return _SPLIT_NAMES.get(normalise(folder))
-
-
-def printable(text: str) -> str:
-    """The text with what no terminal and no page can hold (undecodable bytes of file names) escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -9,7 +9,6 @@ from typing import Any
 
 from edge_runtime.whole_files import write_whole
 from train.audit.findings import Findings, links_to_dicts, mislabelled_formats
-from train.audit.layout import printable
 from train.audit.pictures import bar_chart, thumbnail
 from train.audit.splitting import LeakMatrix
 from train.audit.summary import count_by_split, count_copies, describe_images, verdict
@@ -36,7 +35,8 @@ def write_report(findings: Findings, folder: Path) -> Path:
     """Writes `report.html` into a folder, which is made if need be, and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    write_whole(path, printable(make_page(findings)))
+    # Bytes of names that are no text cannot stand on a page.
+    write_whole(path, make_page(findings).encode("utf-8", "backslashreplace"))
     return path
 
 

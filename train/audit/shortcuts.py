@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.images import read_grey
+from edge_runtime.terminal_text import escaped
 from train.audit.inventory import ImageRecord, Inventory
-from train.audit.layout import printable
 
 FOLDS = 5
 TREES = 60
@@ -42,7 +42,7 @@ def measure_shortcuts(inventory: Inventory, groups: NDArray[np.int64], seed: int
     described: dict[str, Features] = {
         "file size": np.array([[np.log(r.bytes), r.bytes / (r.width * r.height)] for r in records]),
         "dimensions": np.array([[r.width, r.height, r.width / r.height] for r in records], np.float64),
-        "file name": _describe_names([printable(PurePosixPath(record.path).name) for record in records]),
+        "file name": _describe_names([escaped(PurePosixPath(record.path).name) for record in records]),
         "border pixels": np.array([_describe_border(inventory.root / record.path) for record in records]),
         "source folder": _describe_folders(records),
     }

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from edge_runtime.terminal_text import escaped
 from train.audit.findings import Findings, mislabelled_formats
 from train.audit.inventory import Inventory
 from train.audit.layout import SPLITS
@@ -39,11 +40,11 @@ def _describe_files(findings: Findings) -> str:
     records, unreadable = inventory.records, inventory.unreadable
     total = counted(len(records) + len(unreadable), "file")
     lines = [f"{total}: {counted(len(records), 'image')}, {len(unreadable)} left out"]
-    lines += _some([f"  {item.path}: {item.why}" for item in unreadable])
+    lines += _some([f"  {escaped(f'{item.path}: {item.why}')}" for item in unreadable])
     wrong = mislabelled_formats(inventory)
     if wrong:
         lines.append(f"{counted(len(wrong), 'image has', 'images have')} the wrong suffix")
-        lines += _some([f"  {item['path']}: is {item['format']}" for item in wrong])
+        lines += _some([f"  {escaped(item['path'])}: is {item['format']}" for item in wrong])
     for name, values in describe_images(inventory).items():
         lines.append(f"{name}: {values}")
     return "\n".join(lines)
@@ -72,7 +73,7 @@ def _describe_groups(findings: Findings) -> str:
     facts = count_copies(findings)
     lines = [f"{name}: {value}" for name, value in facts.items()]
     for group in findings.conflicts[:_LISTED]:
-        lines.append("  both labels: " + ", ".join(findings.paths(group)[:_LISTED]))
+        lines.append("  both labels: " + ", ".join(map(escaped, findings.paths(group)[:_LISTED])))
     return "\n".join(lines)
 
 
@@ -103,7 +104,9 @@ def count_by_split(findings: Findings) -> list[tuple[str, str, int, int]]:
 
 def _describe_counts(findings: Findings) -> str:
     lines = [f"{'':8}{'':24}{'files':>8}{'radiographs':>13}"]
-    lines += [f"{s:8}{name[:23]:24}{files:8}{groups:13}" for s, name, files, groups in count_by_split(findings)]
+    lines += [
+        f"{s:8}{escaped(name)[:23]:24}{files:8}{groups:13}" for s, name, files, groups in count_by_split(findings)
+    ]
     return "\n".join(lines)
 
 
