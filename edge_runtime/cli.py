@@ -13,6 +13,7 @@ from edge_runtime.command import Command
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DataError, DependencyError, GateError, ImageError, ModelError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
+from edge_runtime.terminal_text import escaped
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Prediction, Predictor
@@ -34,6 +35,11 @@ EXIT_SOME_NOT_JUDGED = 1
     default=True,
     show_default=True,
     help="Abstain where an image is no radiograph.",
+)
+@click.option(
+    "--require-signature",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Use a bundle only if this public key has signed it.",
 )
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
@@ -64,6 +70,7 @@ def main(
     as_json: bool,
     frame: int | None,
     radiograph_gate: bool,
+    require_signature: Path | None,
     self_test: bool,
     bench: int | None,
     watch: Path | None,
@@ -83,6 +90,8 @@ def main(
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
     if frame and (self_test or bench or watch):
         raise click.UsageError("--frame is for images that are given")
+    if require_signature:
+        _require_signature(model, require_signature)
     if watch and out:
         from edge_runtime.watching.watcher import WatchSettings
 
@@ -96,6 +105,16 @@ def main(
     from edge_runtime.loading import load_predictor
 
     return _judge_all(load_predictor(model, engine, threads, radiograph_gate), images, frame, as_json)
+
+
+def _require_signature(model: Path | None, key: Path) -> None:
+    from edge_runtime.bundle import model_path
+    from edge_runtime.device.signatures import load_public_key, verify_folder
+
+    bundle = model_path(model)
+    if not bundle.is_dir():
+        raise ModelError(f"{bundle}: --require-signature needs a bundle folder: a single file bears no signature")
+    verify_folder(bundle, load_public_key(key))
 
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], frame: int | None, as_json: bool) -> int:
@@ -142,7 +161,7 @@ def _print_failure(source: Path | bytes, error: ImageError | DependencyError | S
 
 
 def _tell_warning(text: str) -> None:
-    click.echo(f"warning: {text.encode('utf-8', 'backslashreplace').decode()}", err=True)
+    click.echo(f"warning: {escaped(text)}", err=True)
 
 
 def _write_text(text: str) -> None:

@@ -29,7 +29,7 @@ class Command(click.Command):
     """A click command that ends with the exit code of the EdgeError raised inside it; `-h` is `--help`."""
 
     def __init__(self, name: str | None, context_settings: dict[str, Any] | None = None, **settings: Any) -> None:
-        super().__init__(name, {**HELP_OPTIONS, **(context_settings or {})}, **settings)
+        super().__init__(name, context_settings={**HELP_OPTIONS, **(context_settings or {})}, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; a clean end where the reader of its output has left, as in `| head`."""
@@ -120,6 +120,12 @@ def _ending_cleanly_when_terminated() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Group(Command, click.Group):
+    """Several commands under one name, with the same ends."""
+
+    command_class = Command
 
 
 def _drop_buffered_output() -> None:

@@ -51,7 +51,7 @@ def take_limits(options: dict[str, Any]) -> Limits:
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="RUN|MODEL.keras|BUNDLE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|MODEL.keras|BUNDLE", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.bundle import BUNDLE_FORMAT, MANIFEST
+from edge_runtime.device.signatures import SIGNATURE
 from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
 from edge_runtime.whole_files import recover_folder, require_replaceable, whole_folder
@@ -46,7 +47,7 @@ def refuse_foreign(target: Path) -> None:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds a bundle and nothing else: its manifest is ours and lists every file.
+    """Whether a folder holds a bundle and nothing else: its manifest is ours and lists every file but its signature.
 
     A file that is listed and missing is no obstacle: a bundle that was damaged may be replaced.
     """
@@ -59,7 +60,7 @@ def is_bundle(folder: Path) -> bool:
     files = manifest.get("files")
     if manifest["format"] != BUNDLE_FORMAT or not isinstance(files, dict) or not files:
         return False
-    listed = {MANIFEST, *files}
+    listed = {MANIFEST, SIGNATURE, *files}
     folders = {parent.as_posix() for name in listed for parent in Path(name).parents}
     return all(_is_listed(path, path.relative_to(folder).as_posix(), listed, folders) for path in folder.rglob("*"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edge_runtime.bundle import MANIFEST
+from edge_runtime.bundle import MANIFEST, verify_bundle
+from edge_runtime.device.signatures import SIGNATURE
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.engines import NAMES as ENGINES
 from edge_runtime.terminal_text import escaped
 from export.package.target import SYSTEMS, TARGETS, machine_for
 
 if TYPE_CHECKING:
+    from export.bundle.signing import Signer
     from export.package.packager import PackageRequest
 
+_KEY = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option("--package", type=click.Path(path_type=Path), help="Archive (.zip) for a machine without a network."),
     click.option("--target", type=click.Choice(list(TARGETS)), help="Of the package.  [default: aarch64]"),
@@ -28,8 +33,11 @@ _OPTIONS = (
     click.option(
         "--wheels", type=click.Path(path_type=Path), help="Folder of wheels for the package, in place of downloads."
     ),
+    click.option("--sign", type=_KEY, help="Private key that signs the bundle and the package."),
+    click.option("--new-key", type=_KEY, help="Make a pair of keys, this one and KEY.pub beside it, and nothing else."),
+    click.option("--number", type=click.IntRange(0), help="Of a signed package; grows. [default: seconds since 1970]"),
 )
-_NAMES = ("package", "target", "python", "engine", "wheels")
+_NAMES = ("package", "target", "python", "engine", "wheels", "sign", "number")
 _DEFAULT_TARGET, _DEFAULT_PYTHON = "aarch64", "3.11"
 
 
@@ -37,33 +45,65 @@ def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of a package to edge-export: it exports first, unless its source is a bundle already."""
 
     @functools.wraps(export)
-    def export_and_package(source: Path, out: Path | None, **options: Any) -> Any:
-        request = _request(**{name: options.pop(name) for name in _NAMES})
+    def export_and_package(source: Path | None, out: Path | None, new_key: Path | None, **options: Any) -> Any:
+        if new_key is not None:
+            return _make_key(new_key, source)
+        if source is None:
+            raise click.UsageError("Missing argument 'RUN|MODEL.keras|BUNDLE'.")
+        signer = _signer(options.pop("sign"))
+        request = _request(signer=signer, **{name: options.pop(name) for name in _NAMES if name != "sign"})
         if (source / MANIFEST).is_file():
-            _refuse_options_of_export(request)
+            _refuse_options_of_export(request, signer)
+            _sign(source, signer)
             with _packaging(request) as write:
                 return write(source)
         if out is None:
             raise click.UsageError("Missing option '--out'.")
         with _packaging(request) as write:
             result = export(source=source, out=out, **options)
+            _sign(out, signer)
             write(out)
         return result
 
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), export_and_package)
 
 
-def _refuse_options_of_export(request: PackageRequest | None) -> None:
+def _make_key(path: Path, source: Path | None) -> None:
+    if source is not None:
+        raise click.UsageError("--new-key makes keys and exports nothing: give it alone")
+    from export.bundle.signing import new_key
+
+    fingerprint = new_key(path)
+    click.echo(f"private key, to be kept: {path}\npublic key, for devices: {path}.pub\nSHA-256 of it: {fingerprint}")
+
+
+def _signer(key: Path | None) -> Signer | None:
+    if key is None:
+        return None
+    from export.bundle.signing import Signer
+
+    return Signer(key)
+
+
+def _sign(bundle: Path, signer: Signer | None) -> None:
+    if signer is not None:
+        verify_bundle(bundle)
+        signer.sign_folder(bundle)
+        click.echo(f"signed: {bundle / SIGNATURE}")
+
+
+def _refuse_options_of_export(request: PackageRequest | None, signer: Signer | None) -> None:
     """A bundle is packaged as it is."""
     context = click.get_current_context()
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params
-        if name not in ("source", *_NAMES) and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in ("source", "new_key", *_NAMES)
+        and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
         raise click.UsageError(f"{', '.join(given)}: the source is a bundle, which is packaged as it is")
-    if request is None:
+    if request is None and signer is None:
         raise click.UsageError("the source is a bundle: give --package FILE.zip to make a package of it")
 
 
@@ -88,15 +128,25 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
             summary = write_package(request, bundle, wheels, tell)
             contents = f"{summary.megabytes:.1f} MB; {request.machine}; {summary.model}, {summary.wheels} wheels"
             click.echo(escaped(f"package: {summary.archive} ({contents})"))
+            if request.signer:
+                by_hand = "openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in"
+                line = f"{by_hand} {summary.archive} -sigfile {summary.archive}.sig"
+                click.echo(escaped(f"signed: {summary.archive}.sig; by hand: {line}"))
 
         yield write
 
 
 def _request(
-    package: Path | None, target: str | None, python: str | None, engine: str | None, wheels: Path | None
+    signer: Signer | None,
+    package: Path | None,
+    target: str | None,
+    python: str | None,
+    engine: str | None,
+    wheels: Path | None,
+    number: int | None,
 ) -> PackageRequest | None:
     if package is None:
-        given = {"--target": target, "--python": python, "--engine": engine, "--wheels": wheels}
+        given = {"--target": target, "--python": python, "--engine": engine, "--wheels": wheels, "--number": number}
         unused = [name for name, value in given.items() if value is not None]
         if unused:
             raise click.UsageError(f"{', '.join(unused)}: only for a package; give --package FILE.zip too")
@@ -104,4 +154,6 @@ def _request(
     from export.package.packager import PackageRequest
 
     machine = machine_for(target or _DEFAULT_TARGET, python or _DEFAULT_PYTHON, engine)
-    return PackageRequest(package, machine, wheels)
+    if number is None:
+        number = int(os.environ.get("SOURCE_DATE_EPOCH", time.time())) if signer else 0
+    return PackageRequest(package, machine, wheels, signer, number)

@@ -12,10 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from edge_runtime import __version__
+from edge_runtime.device.archives import PACKAGE_SIGNATURE
 from edge_runtime.drafts import scratch_folder
 from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
 from edge_runtime.errors import DataError
 from edge_runtime.self_test import GOLDEN
+from export.bundle.signing import Signer
 from export.package.archive import require_archive_of_ours, write_archive
 from export.package.device_bundle import choose_model_file, write_device_bundle
 from export.package.pins import PIP, TRIM
@@ -26,8 +29,8 @@ from export.package.wheelhouse import gather_wheels
 ARCHIVE_SUFFIX = ".zip"
 
 _FILES = files("export.package") / "files"
-_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-infer.service")
-_PROGRAMS = ("install.sh", "edge-infer")
+_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-device", "edge-infer.service")
+_PROGRAMS = ("install.sh", "edge-infer", "edge-device")
 _BLOCK = 4096  # bytes: what a file takes is a multiple of it
 _BYTECODE_RATIO = 1.3  # of compiled to source, at most, over the wheels that are used
 _ENVIRONMENT_KB = 1024  # a virtual environment without pip
@@ -42,6 +45,8 @@ class PackageRequest:
     archive: Path  # `.zip` to write
     machine: Machine  # that it is for
     wheels: Path | None = None  # folder of wheels; None downloads them
+    signer: Signer | None = None  # whose key signs bundle, package and archive; None leaves them unsigned
+    number: int = 0  # grows from package to package: a device refuses an older one that is signed
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def collected_wheels(request: PackageRequest, tell: Tell) -> Iterator[Path]:
         raise DataError(f"--wheels {request.wheels}: no such folder")
     require_archive_of_ours(request.archive)
     with scratch_folder("edge-package") as folder:
-        gather_wheels(request.machine, folder, request.wheels, tell)
+        gather_wheels(request.machine, folder, request.wheels, tell, request.signer is not None)
         make_runtime_wheel(folder)
         yield folder
 
@@ -96,16 +101,24 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tel
         draft = work / "package"
         shutil.copytree(wheels, draft / "wheels")
         write_device_bundle(bundle, model, draft / "bundle")
-        _write_installer(draft, request.machine)
+        if request.signer:
+            request.signer.sign_folder(draft / "bundle")
+            (draft / "signing.pub").write_bytes(request.signer.public_pem)
+        _write_installer(draft, request)
         (draft / "README.md").write_text(_readme(draft, model, request), encoding="utf-8")
         _write_sums(draft)
+        if request.signer:
+            request.signer.sign_folder(draft, PACKAGE_SIGNATURE)
         request.archive.parent.mkdir(parents=True, exist_ok=True)
         write_archive(draft, request.archive, request.archive.stem)
+    if request.signer:
+        request.signer.sign_file(request.archive)
     megabytes = request.archive.stat().st_size / 1e6
     return PackageSummary(request.archive, model, len(list(wheels.glob("*.whl"))), megabytes)
 
 
-def _write_installer(draft: Path, machine: Machine) -> None:
+def _write_installer(draft: Path, request: PackageRequest) -> None:
+    machine = request.machine
     for name in _AS_THEY_ARE:
         (draft / name).write_bytes((_FILES / name).read_bytes())
     for name in _PROGRAMS:
@@ -119,6 +132,8 @@ def _write_installer(draft: Path, machine: Machine) -> None:
         "system": SYSTEMS[machine.python],
         "engine": machine.engine,
         "system_numpy": "yes" if machine.target.system_numpy else "no",
+        "version": __version__,
+        "number": str(request.number),
         "needed_kb": str(_needed_kb(draft)),
         "pip": next(wheel.relative_to(draft).as_posix() for wheel in wheels if _is_pip(wheel)),
         "trim": " ".join(TRIM[machine.engine]),

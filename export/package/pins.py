@@ -27,6 +27,10 @@ _OF_ENGINE = {
     },
     "tflite-runtime": {"tflite-runtime": "2.14.0"},
 }
+# Of the extra [dicom]. Lossless JPEG would need gdcm: 12 MB, and 43 installed.
+_DICOM = {"pydicom": "3.0.2", "pylibjpeg": "2.1.0", "pylibjpeg-openjpeg": "2.6.0", "pyjpegls": "1.5.1"}
+_DICOM_ARMV7 = {"pydicom": "3.0.2"}  # no others have wheels for 32-bit ARM: uncompressed, RLE and JPEG baseline
+_SIGNATURES = {"cryptography": "50.0.2", "cffi": "2.1.1", "pycparser": "3.12"}
 # What inference never opens, as patterns inside the folder of packages: 17 MB that drive a GPU through an interface
 # that edge_runtime does not use, and 7 MB of tests.
 TRIM = {
@@ -36,9 +40,16 @@ TRIM = {
 }
 
 
-def pinned_versions(machine: Machine) -> dict[str, str]:
-    """{name of a distribution: version} of all wheels for a machine, but for the runtime's own."""
-    pins = _EVERYWHERE | _OF_ENGINE[machine.engine]
+def pinned_versions(machine: Machine, signed: bool = False) -> dict[str, str]:
+    """{name of a distribution: version} of all wheels for a machine, but for the runtime's own.
+
+    Args:
+        machine: what they are for.
+        signed: whether it is to check signatures.
+    """
+    pins = _EVERYWHERE | _OF_ENGINE[machine.engine] | (_DICOM_ARMV7 if machine.target.system_numpy else _DICOM)
+    if signed:
+        pins |= _SIGNATURES
     if not machine.target.system_numpy:
         pins["numpy"] = _NUMPY_1 if machine.engine == "tflite-runtime" else _NUMPY[machine.python]
     return dict(sorted(pins.items()))

@@ -37,7 +37,9 @@ class _Missing:
         return f"{self.requirement} (available there: {self.available})"
 
 
-def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, tell: Callable[[str], None]) -> list[Path]:
+def gather_wheels(
+    machine: Machine, folder: Path, wheels: Path | None, tell: Callable[[str], None], signed: bool = False
+) -> list[Path]:
     """The wheels for a machine, in a folder.
 
     Args:
@@ -45,6 +47,7 @@ def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, tell: Cal
         folder: where they are put.
         wheels: folder that has them; None downloads them.
         tell: is given a line when something is downloaded.
+        signed: whether the device is to check signatures.
 
     Raises:
         DependencyError: a wheel does not exist for that machine, or is not in `wheels`; all missing ones are named.
@@ -52,7 +55,7 @@ def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, tell: Cal
     """
     if importlib.util.find_spec("pip") is None:
         raise DependencyError(f"pip is needed to find wheels for another machine: {sys.executable} -m ensurepip")
-    pins = pinned_versions(machine)
+    pins = pinned_versions(machine, signed)
     if wheels is None:
         tell(f"downloading {len(pins)} wheels for {machine} (needs a network; --wheels DIR does not)")
     if _fetch(pins, machine, folder, wheels).returncode:

@@ -56,7 +56,7 @@ def test_the_wheel_is_small_and_holds_the_runtime_alone(wheel, repository):
     package = {name for name in names if not name.startswith("fracture_edge_runtime-")}
     sources = (path.relative_to(repository) for path in (repository / "edge_runtime").rglob("*.py"))
     expected = {path.as_posix() for path in sources if "build" not in path.parts}
-    assert package == expected | {"edge_runtime/py.typed"}
+    assert package == expected | {"edge_runtime/py.typed", "edge_runtime/radiograph_gate.npz"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
@@ -66,10 +66,13 @@ def test_the_wheel_says_what_it_needs(wheel):
     metadata = BytesParser().parsebytes(archive.read(f"{folder}/METADATA"))
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert sorted(line.partition(">=")[0] for line in needed) == ["click", "numpy", "pillow"]
-    assert set(metadata.get_all("Provides-Extra")) == set(ENGINES.values())
+    assert set(metadata.get_all("Provides-Extra")) == {*ENGINES.values(), "dicom", "signatures"}
     entry_points = ConfigParser()
     entry_points.read_string(archive.read(f"{folder}/entry_points.txt").decode())
-    assert dict(entry_points["console_scripts"]) == {"edge-infer": "edge_runtime.cli:main"}
+    assert dict(entry_points["console_scripts"]) == {
+        "edge-infer": "edge_runtime.cli:main",
+        "edge-device": "edge_runtime.device.cli:main",
+    }
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnxruntime"])

@@ -79,13 +79,18 @@ def _describe_groups(findings: Findings) -> str:
 
 def count_copies(findings: Findings) -> dict[str, int]:
     """How many images remain as one after another kind of copy is taken for one."""
-    records = findings.inventory.records
+    records, together = findings.inventory.records, len(np.unique(findings.together))
     return {
         "images": len(records),
         "different files, by their bytes": len({record.sha256 for record in records}),
         "different pictures, by their pixels": len({record.pixels_sha256 for record in records}),
         "independent radiographs (copies at any rotation, mirrored, cropped, re-encoded, ... counted once)": len(
             findings.members
+        ),
+        **(
+            {"groups that stay together (patients, as far as told)": together}
+            if together < len(findings.members)
+            else {}
         ),
         "radiographs with both labels": len(findings.conflicts),
         "links not used, because they alone would have joined two groups": sum(not k.accepted for k in findings.links),

@@ -10,14 +10,15 @@ set -eu
 umask 022
 
 # What package.conf, beside this file, says of the package.
-target='' python='' system='' engine='' system_numpy='' needed_kb='' pip='' trim=''
+target='' python='' system='' engine='' version='' number='' system_numpy='' needed_kb='' pip='' trim=''
 
 usage() {
     cat <<'TEXT'
-Usage: ./install.sh [--prefix DIR] [--python FILE] [--service | --user-service | --no-service]
+Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--service | --user-service | --no-service]
 
   --prefix DIR     where to install [default: /opt/fracture-edge as root, else ~/fracture-edge]
   --python FILE    the Python to use [default: the one of the right version in PATH]
+  --pin PUB        from now on install only packages that this key has signed, this one included
   --service        also watch PREFIX/inbox from boot on (as root; systemd)
   --user-service   the same for this user alone (systemd)
   --no-service     install the commands only [default]
@@ -35,12 +36,12 @@ fail() {
 }
 
 read_arguments() {
-    prefix='' python_file='' service=none
+    prefix='' python_file='' pin='' service=none
     while [ $# -gt 0 ]; do
         case $1 in
-        --prefix | --python)
+        --prefix | --python | --pin)
             [ $# -ge 2 ] || fail 2 "$1: a path was expected after it"
-            if [ "$1" = --prefix ]; then prefix=$2; else python_file=$2; fi
+            case $1 in --prefix) prefix=$2 ;; --python) python_file=$2 ;; *) pin=$2 ;; esac
             shift
             ;;
         --service) service=system ;;
@@ -58,6 +59,30 @@ read_arguments() {
 
 default_prefix() {
     if [ "$(id -u)" -eq 0 ]; then echo /opt/fracture-edge; else echo "$HOME/fracture-edge"; fi
+}
+
+# With a pinned key it is the installed version that opens a package: this script is in it, and proves nothing of itself.
+check_pinned_key() {
+    [ -z "$pin" ] || [ -f "$pin" ] || fail 2 "--pin $pin: no such file"
+    [ -e "$prefix/trusted.pub" ] && [ "${EDGE_PACKAGE_VERIFIED:-}" != yes ] || return 0
+    fail 3 "a key is pinned here: install this package with $prefix/bin/edge-device install FILE.zip"
+}
+
+# Who signed, for people to compare, and how to check that without anything of this package.
+tell_signer() {
+    [ -f "$here/signing.pub" ] && [ "${EDGE_PACKAGE_VERIFIED:-}" != yes ] || return 0
+    say "this package says that it was signed with the key of SHA-256"
+    say "  $(sed -e '/-----/d' "$here/signing.pub" | base64 -d | sha256sum | cut -d ' ' -f 1)"
+    say "compare that with the signer's own word; this line, with his key, checks the archive beside it by hand:"
+    say "  openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in $(basename -- "$here").zip" \
+        "-sigfile $(basename -- "$here").zip.sig"
+}
+
+# The new release has the verifier: with it, and a key that came another way, the package is proven after all.
+check_pin() {
+    [ -n "$pin" ] || return 0
+    "$1/venv/bin/edge-device" verify "$here" --key "$pin" --signature package.sig >&2 ||
+        fail 3 "this package is not signed by $pin"
 }
 
 find_python() {
@@ -151,6 +176,8 @@ install_release() {
     "$python_file" -m venv --without-pip "$@" "$release/venv" || fail 6 "no virtual environment could be made"
     install_wheels
     cp -R -- "$here/bundle" "$release/bundle" || fail 6 "the bundle could not be copied"
+    cp -- "$here/package.conf" "$release/package.conf" || fail 6 "the settings could not be copied"
+    check_pin "$release"
     say "self-test"
     self_test "$release" || fail 4 "the self-test failed"
 }
@@ -228,6 +255,8 @@ main() {
     release=''
     read_arguments "$@"
     here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+    check_pinned_key
+    check_files
     # shellcheck source=/dev/null
     . "$here/package.conf"
     id=$(sha256sum "$here/SHA256SUMS" | cut -c 1-12)
@@ -239,10 +268,11 @@ main() {
     check_python
     check_system_numpy
     check_service
-    check_files
+    tell_signer
     take_lock
     clear_releases
     if is_installed; then
+        check_pin "$prefix/current"
         say "this package is installed already, and its self-test passes"
     else
         check_space
@@ -250,6 +280,8 @@ main() {
         switch
     fi
     put "$here/edge-infer" 755 "$prefix/bin/edge-infer"
+    put "$here/edge-device" 755 "$prefix/bin/edge-device"
+    [ -z "$pin" ] || put "$pin" 644 "$prefix/trusted.pub"
     install_service
     clear_releases
     say "ready: $prefix/bin/edge-infer IMAGE..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -19,9 +20,12 @@ USAGE, ALTERED, MISSING, DISK = 2, 3, 5, 6  # exit codes
 
 
 def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
+    """In a file at the top of a package, and its sum with it: the settings are not even read before they are proven."""
+    text, sums = path.read_text(), path.parent / "SHA256SUMS"
     assert old in text
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_text(text.replace(old, new))
+    sums.write_text(sums.read_text().replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
 
 
 def assert_nothing_installed(install) -> None:
