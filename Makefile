@@ -96,6 +96,7 @@ fuzz: setup
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-emit-package fracture-edge-runtime --quiet -o requirements.lock
 	uv pip compile --group tflite --python-version 3.11 --no-emit-index-url --generate-hashes --quiet -o requirements-tflite.lock
+	$(BIN)/python -m tools.wheel_lock
 
 clean:
 	rm -rf $(VENV) $(TFLITE_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,19 +17,25 @@ from edge_runtime.drafts import scratch_folder
 from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
 from edge_runtime.errors import DataError
 from edge_runtime.self_test import GOLDEN
+from edge_runtime.spec import ModelSpec
 from export.bundle.signing import Signer
 from export.package.archive import require_archive_of_ours, write_archive
 from export.package.device_bundle import choose_model_file, write_device_bundle
 from export.package.pins import PIP, TRIM
 from export.package.runtime_wheel import make_runtime_wheel
+from export.package.sbom import write_sbom
 from export.package.target import SYSTEMS, Machine
 from export.package.wheelhouse import gather_wheels
 
 ARCHIVE_SUFFIX = ".zip"
 
 _FILES = files("export.package") / "files"
-_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-device", "edge-infer.service")
+_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-device", "edge-infer.service", "edge-infer.user.service")
 _PROGRAMS = ("install.sh", "edge-infer", "edge-device")
+_OF_PHANTOMS = (
+    "\n**Domain: phantom.** This model learnt from drawn phantoms, not from radiographs: it shows that everything\n"
+    "works, and its answers about a patient's image mean nothing.\n"
+)
 _BLOCK = 4096  # bytes: what a file takes is a multiple of it
 _BYTECODE_RATIO = 1.3  # of compiled to source, at most, over the wheels that are used
 _ENVIRONMENT_KB = 1024  # a virtual environment without pip
@@ -104,8 +109,10 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tel
         if request.signer:
             request.signer.sign_folder(draft / "bundle")
             (draft / "signing.pub").write_bytes(request.signer.public_pem)
-        _write_installer(draft, request)
-        (draft / "README.md").write_text(_readme(draft, model, request), encoding="utf-8")
+        spec = read_embedded_spec(draft / "bundle" / model, verify=False).spec
+        _write_installer(draft, request, spec.domain)
+        (draft / "README.md").write_text(_readme(draft, model, spec, request), encoding="utf-8")
+        write_sbom(draft, model, spec, request.machine)
         _write_sums(draft)
         if request.signer:
             request.signer.sign_folder(draft, PACKAGE_SIGNATURE)
@@ -117,7 +124,7 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tel
     return PackageSummary(request.archive, model, len(list(wheels.glob("*.whl"))), megabytes)
 
 
-def _write_installer(draft: Path, request: PackageRequest) -> None:
+def _write_installer(draft: Path, request: PackageRequest, domain: str) -> None:
     machine = request.machine
     for name in _AS_THEY_ARE:
         (draft / name).write_bytes((_FILES / name).read_bytes())
@@ -137,9 +144,10 @@ def _write_installer(draft: Path, request: PackageRequest) -> None:
         "needed_kb": str(_needed_kb(draft)),
         "pip": next(wheel.relative_to(draft).as_posix() for wheel in wheels if _is_pip(wheel)),
         "trim": " ".join(TRIM[machine.engine]),
+        "domain": domain,
     }
-    lines = [f"{name}={shlex.quote(value)}\n" for name, value in settings.items()]
-    (draft / "package.conf").write_text("".join(lines), encoding="utf-8")
+    # install.sh reads these lines and runs none: it takes letters, digits, spaces and a few signs.
+    (draft / "package.conf").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
 
 def _requirement(wheel: Path) -> str:
@@ -166,8 +174,7 @@ def _needed_kb(draft: Path) -> int:
     return blocks * _BLOCK // 1024 + _ENVIRONMENT_KB
 
 
-def _readme(draft: Path, model: str, request: PackageRequest) -> str:
-    spec = read_embedded_spec(draft / "bundle" / model, verify=False).spec
+def _readme(draft: Path, model: str, spec: ModelSpec, request: PackageRequest) -> str:
     machine = request.machine
     needs_numpy = "\n\nIt uses the system's own numpy: `apt install python3-numpy` where it is missing."
     return Template((_FILES / "README.md").read_text(encoding="utf-8")).substitute(
@@ -181,6 +188,7 @@ def _readme(draft: Path, model: str, request: PackageRequest) -> str:
         archive=request.archive.name,
         folder=request.archive.stem,
         golden=len(list((draft / "bundle" / GOLDEN).glob("*.png"))),
+        warning=_OF_PHANTOMS if spec.domain == "phantom" else "",
         needs_numpy=needs_numpy if machine.target.system_numpy else "",
     )
 

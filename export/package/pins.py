@@ -1,36 +1,46 @@
-"""The exact versions that a device gets: those of the lock file, so that what was tested is what is installed."""
+"""The exact wheels that a device gets: those of the lock files, so that what was tested is what is installed.
+
+`files/wheels.json` is the part of the lock files that packages need, with the SHA-256 of every wheel of each version;
+`tools.wheel_lock` writes it. A wheel is packed only if its bytes are among them, wherever it came from.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.embedded_spec import sha256_of
+from edge_runtime.errors import DataError
 from export.package.target import Machine
 
 PIP = "pip"  # installs the others; Debian splits it from Python, so it comes along
+# Not in a lock file, for it comes with Python and not with this project: the wheel on the Python Package Index.
+_PIP_VERSION, _PIP_SHA256 = "26.3", "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 
-_EVERYWHERE = {"click": "8.5.1", "pillow": "13.0.0", PIP: "26.3"}
-_NUMPY = {"3.11": "2.4.6", "3.12": "2.5.5", "3.13": "2.5.5"}  # by version of Python
-_NUMPY_1 = "1.26.4"  # tflite-runtime fails with numpy 2
-_OF_ENGINE = {
-    "litert": {
-        "ai-edge-litert": "2.3.0",
-        "backports-strenum": "1.2.8",
-        "flatbuffers": "25.12.19",
-        "ml-dtypes": "0.6.0",
-        "protobuf": "7.36.2",
-        "tqdm": "4.70.1",
-        "typing-extensions": "4.16.0",
-    },
-    "onnxruntime": {
-        "onnxruntime": "1.32.0",
-        "flatbuffers": "25.12.19",
-        "packaging": "26.3",
-        "protobuf": "7.36.2",
-    },
-    "tflite-runtime": {"tflite-runtime": "2.14.0"},
+EVERYWHERE = ("click", "pillow", PIP)
+ENGINE_WHEELS = {
+    "litert": (
+        "ai-edge-litert",
+        "backports-strenum",
+        "flatbuffers",
+        "ml-dtypes",
+        "protobuf",
+        "tqdm",
+        "typing-extensions",
+    ),
+    "onnxruntime": ("onnxruntime", "flatbuffers", "packaging", "protobuf"),
+    "tflite-runtime": ("tflite-runtime",),
 }
 # Of the extra [dicom]. Lossless JPEG would need gdcm: 12 MB, and 43 installed.
-_DICOM = {"pydicom": "3.0.2", "pylibjpeg": "2.1.0", "pylibjpeg-openjpeg": "2.6.0", "pyjpegls": "1.5.1"}
-_DICOM_ARMV7 = {"pydicom": "3.0.2"}  # no others have wheels for 32-bit ARM: uncompressed, RLE and JPEG baseline
-_SIGNATURES = {"cryptography": "50.0.2", "cffi": "2.1.1", "pycparser": "3.12"}
+DICOM_WHEELS = ("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls")
+_NOT_ARMV7 = frozenset(DICOM_WHEELS[1:])  # no wheels for 32-bit ARM: uncompressed, RLE and JPEG baseline
+SIGNATURE_WHEELS = ("cryptography", "cffi", "pycparser")
+# No release has a wheel for 32-bit ARM: `make armhf-wheels` compiles it, here, so that no lock file can know its hash.
+_COMPILED_HERE = {("armv7l", "pillow")}
 # What inference never opens, as patterns inside the folder of packages: 17 MB that drive a GPU through an interface
 # that edge_runtime does not use, and 7 MB of tests.
 TRIM = {
@@ -47,9 +57,44 @@ def pinned_versions(machine: Machine, signed: bool = False) -> dict[str, str]:
         machine: what they are for.
         signed: whether it is to check signatures.
     """
-    pins = _EVERYWHERE | _OF_ENGINE[machine.engine] | (_DICOM_ARMV7 if machine.target.system_numpy else _DICOM)
-    if signed:
-        pins |= _SIGNATURES
-    if not machine.target.system_numpy:
-        pins["numpy"] = _NUMPY_1 if machine.engine == "tflite-runtime" else _NUMPY[machine.python]
-    return dict(sorted(pins.items()))
+    return {
+        name: entry["version"] for name, entry in _locked(machine).items() if signed or name not in SIGNATURE_WHEELS
+    }
+
+
+def require_locked(machine: Machine, wheels: Iterable[Path]) -> list[str]:
+    """Names of the wheels that no lock file can know, for they were compiled here; all others are those of the lock.
+
+    Raises:
+        DataError: a wheel's bytes are not those that the lock file lists.
+    """
+    locked, unknown = _locked(machine), []
+    for wheel in wheels:
+        name = distribution_of(wheel)
+        if (machine.target.name, name) in _COMPILED_HERE:
+            unknown.append(name)
+        elif name not in locked or sha256_of(wheel) not in locked[name]["sha256"]:
+            raise DataError(
+                f"{wheel}: its SHA-256 is not one that the lock file lists for {name}: the file was altered, or is no "
+                "release of the package index; remove it, and fetch it again"
+            )
+    return unknown
+
+
+def distribution_of(wheel: Path) -> str:
+    """Normalised name of the distribution in a wheel: `ai-edge-litert`."""
+    return wheel.name.partition("-")[0].replace("_", "-").lower()
+
+
+def _locked(machine: Machine) -> dict[str, Any]:
+    locked = dict(_table()[f"{machine.python} {machine.engine}"])
+    locked[PIP] = {"version": _PIP_VERSION, "sha256": [_PIP_SHA256]}
+    if machine.target.system_numpy:
+        locked = {name: entry for name, entry in locked.items() if name not in {"numpy", *_NOT_ARMV7}}
+    return dict(sorted(locked.items()))
+
+
+@cache
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((files("export.package") / "files" / "wheels.json").read_bytes())
+    return table

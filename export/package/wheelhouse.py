@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import DependencyError, StorageError
-from export.package.pins import pinned_versions
+from export.package.pins import pinned_versions, require_locked
 from export.package.target import Machine
 
 # What pip says of a requirement that nothing fits; the versions are those that do fit the machine.
@@ -52,6 +52,7 @@ def gather_wheels(
     Raises:
         DependencyError: a wheel does not exist for that machine, or is not in `wheels`; all missing ones are named.
         StorageError: the download failed.
+        DataError: a wheel is not one that the lock file lists.
     """
     if importlib.util.find_spec("pip") is None:
         raise DependencyError(f"pip is needed to find wheels for another machine: {sys.executable} -m ensurepip")
@@ -62,7 +63,10 @@ def gather_wheels(
         missing = _find_missing(pins, machine, folder, wheels)
         if missing:
             raise DependencyError(_explain(missing, machine, wheels))
-    return sorted(folder.glob("*.whl"))
+    found = sorted(folder.glob("*.whl"))
+    for name in require_locked(machine, found):
+        tell(f"{name} was compiled here: no lock file knows its SHA-256, and the package takes it as it is")
+    return found
 
 
 def _fetch(

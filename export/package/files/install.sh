@@ -10,7 +10,9 @@ set -eu
 umask 022
 
 # What package.conf, beside this file, says of the package.
-target='' python='' system='' engine='' version='' number='' system_numpy='' needed_kb='' pip='' trim=''
+target='' python='' system='' engine='' version='' number='' system_numpy='' needed_kb='' pip='' trim='' domain=''
+# Of the service that --service sets up: owns the results, reads the inbox, and may write to nothing else.
+service_user=fracture-edge
 
 usage() {
     cat <<'TEXT'
@@ -53,8 +55,31 @@ read_arguments() {
         shift
     done
     [ -n "$prefix" ] || prefix=$(default_prefix)
-    case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
+    prefix=$(readlink -m -- "$prefix") || fail 2 "--prefix: no such path can be"
     releases=$prefix/releases
+}
+
+# package.conf is read and never run: a line is a name and a value of harmless characters. Verified files only.
+read_settings() {
+    while IFS='=' read -r name value; do
+        case $value in *..* | *[!A-Za-z0-9\ ,./*_+-]*) fail 3 "package.conf: $name has a value that no package has" ;; esac
+        case $name in
+        target) target=$value ;;
+        python) python=$value ;;
+        system) system=$value ;;
+        engine) engine=$value ;;
+        version) version=$value ;;
+        number) number=$value ;;
+        system_numpy) system_numpy=$value ;;
+        needed_kb) needed_kb=$value ;;
+        pip) pip=$value ;;
+        trim) trim=$value ;;
+        domain) domain=$value ;;
+        *) fail 3 "package.conf: an unknown name; the package and its installer do not belong together" ;;
+        esac
+    done <"$here/package.conf"
+    case $pip in wheels/pip-*.whl) ;; *) fail 3 "package.conf: names no wheel of pip" ;; esac
+    case " $trim" in *' /'*) fail 3 "package.conf: trims outside of the installation" ;; esac
 }
 
 default_prefix() {
@@ -122,9 +147,46 @@ check_service() {
     case $prefix in *[!A-Za-z0-9/._+@-]*) fail 2 "$prefix: give a service a --prefix of letters, digits and /._+@-" ;; esac
 }
 
+# Every file is listed with its sum, and nothing else is there, no file and no link, but what signs the list.
 check_files() {
     (cd "$here" && sha256sum --check --strict --quiet SHA256SUMS >&2) ||
         fail 3 "this package was altered or is incomplete: copy and unpack it again; nothing was installed"
+    listed=$(cut -c 67- "$here/SHA256SUMS" | LC_ALL=C sort)
+    present=$(cd "$here" && find . ! -type d ! -path ./SHA256SUMS ! -path ./package.sig | cut -c 3- | LC_ALL=C sort)
+    [ "$listed" = "$present" ] ||
+        fail 3 "this package holds more files than it lists: unpack it again into an empty folder; nothing was installed"
+}
+
+# Where root installs, nobody else may write: what lies there is run by root, now and at the next installation.
+check_owner() {
+    [ "$(id -u)" -eq 0 ] || return 0
+    root=$(stat -c %u /) # 0, but in a namespace of users
+    place=$prefix
+    while [ "$place" != / ]; do
+        if [ -e "$place" ]; then
+            case $(stat -c %u -- "$place") in 0 | "$root") ;; *) refuse_owner "$place" ;; esac
+            # Others may write where the sticky bit, as on /tmp, keeps them from renaming what is not theirs.
+            [ -z "$(find "$place" -maxdepth 0 -perm /022 ! -perm -1000)" ] || refuse_owner "$place"
+        fi
+        place=$(dirname -- "$place")
+    done
+    [ -d "$prefix" ] || return 0
+    place=$(find "$prefix" \( -path "$prefix/inbox" -o -path "$prefix/results" \) -prune -o \
+        \( ! -uid 0 ! -uid "$root" -o ! -type l -perm /022 \) -print -quit)
+    [ -z "$place" ] || refuse_owner "$place"
+}
+
+refuse_owner() {
+    fail 2 "$1: others than root may write there (it belongs to $(stat -c %U -- "$1")), and root would run what lies" \
+        "there: give a --prefix that is root's alone, hand this one over with chown -R root:root, or install as that user"
+}
+
+# bin/edge-infer is replaced only where it is ours.
+check_command() {
+    command=$prefix/bin/edge-infer
+    [ -e "$command" ] || return 0
+    grep -q '^# edge-infer of the release that is installed now' -- "$command" 2>/dev/null ||
+        fail 2 "$command: exists and is something else; nothing was overwritten, give another --prefix"
 }
 
 check_space() {
@@ -135,10 +197,11 @@ check_space() {
         fail 6 "$((needed_kb / 1024)) MB are needed in $prefix, $((free_kb / 1024)) MB are free; nothing was installed"
 }
 
-# Two installations at a time would clear each other's releases. The kernel lets go of this lock when the process ends.
+# Two installations at a time would clear each other's releases. The kernel lets go of this lock when the process ends;
+# it is on the folder, so that no file has to be opened for writing.
 take_lock() {
     mkdir -p -- "$releases" || fail 6 "$releases: cannot be made"
-    exec 9>"$prefix/.lock" || fail 6 "$prefix: cannot be written to"
+    exec 9<"$releases" || fail 6 "$releases: cannot be opened"
     flock --nonblock 9 || fail 6 "$prefix: another install.sh is at work there"
 }
 
@@ -151,8 +214,9 @@ release_of() {
 # Releases that neither link points at: unfinished ones, and those before the previous.
 clear_releases() {
     for folder in "$releases"/fracture-edge-*; do
+        case ${folder##*/fracture-edge-} in *[!0-9a-f-]*) continue ;; esac # not a name that an installer gives
         case $(basename -- "$folder") in
-        "$(release_of current)" | "$(release_of previous)" | 'fracture-edge-*') ;;
+        "$(release_of current)" | "$(release_of previous)") ;;
         *) rm -rf -- "$folder" ;;
         esac
     done
@@ -223,22 +287,40 @@ put() {
 
 install_service() {
     [ "$service" != none ] || return 0
-    user=$(id -un)
+    mkdir -p -- "$prefix/inbox" "$prefix/results"
     if [ "$service" = system ]; then
-        user=${SUDO_USER:-root} units=/etc/systemd/system scope=--system
-        as_user="User=$user"
+        units=/etc/systemd/system scope=--system unit=edge-infer.service
+        give_to_service
     else
-        units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user scope=--user as_user=''
+        units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user scope=--user unit=edge-infer.user.service
+        chmod 700 -- "$prefix/inbox" "$prefix/results"
     fi
-    mkdir -p -- "$prefix/inbox"
-    chown -- "$user" "$prefix" "$prefix/inbox"
-    sed -e "s|@PREFIX@|$prefix|g" -e "s|@USER@|$as_user|" "$here/edge-infer.service" >"$prefix/.service.new"
+    # What an earlier version wrote is the watcher's memory of what it has judged.
+    if [ -f "$prefix/results.jsonl" ] && [ ! -L "$prefix/results.jsonl" ] && [ ! -e "$prefix/results/results.jsonl" ]; then
+        mv -T -- "$prefix/results.jsonl" "$prefix/results/results.jsonl"
+        if [ "$service" = system ]; then chown -h -- "$service_user:" "$prefix/results/results.jsonl"; fi
+    fi
+    mkdir -p -- "$units"
+    sed "s|@PREFIX@|$prefix|g" "$here/$unit" >"$prefix/.service.new"
     put "$prefix/.service.new" 644 "$units/fracture-edge.service"
     rm -f -- "$prefix/.service.new"
     systemctl "$scope" daemon-reload
     systemctl "$scope" enable --quiet fracture-edge.service
     systemctl "$scope" restart fracture-edge.service
-    say "watching $prefix/inbox, results in $prefix/results.jsonl"
+    say "watching $prefix/inbox, results in $prefix/results/results.jsonl"
+}
+
+# The inbox is for who called sudo to write to and for the service to read; the results are the service's.
+give_to_service() {
+    getent passwd "$service_user" >/dev/null ||
+        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$service_user" ||
+        fail 6 "the user $service_user, who is to run the service, could not be made"
+    owner=$service_user
+    if id -u -- "${SUDO_USER:-}" >/dev/null 2>&1; then owner=$SUDO_USER; fi
+    chown -h -- "$owner:$service_user" "$prefix/inbox"
+    chmod 2770 -- "$prefix/inbox"
+    chown -h -- "$service_user:$service_user" "$prefix/results"
+    chmod 700 -- "$prefix/results"
 }
 
 # At any failure: the unfinished release goes, the earlier one stays.
@@ -257,8 +339,7 @@ main() {
     here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
     check_pinned_key
     check_files
-    # shellcheck source=/dev/null
-    . "$here/package.conf"
+    read_settings
     id=$(sha256sum "$here/SHA256SUMS" | cut -c 1-12)
     trap finish EXIT
     trap 'exit 130' INT
@@ -268,6 +349,8 @@ main() {
     check_python
     check_system_numpy
     check_service
+    check_owner
+    check_command
     tell_signer
     take_lock
     clear_releases
@@ -284,6 +367,10 @@ main() {
     [ -z "$pin" ] || put "$pin" 644 "$prefix/trusted.pub"
     install_service
     clear_releases
+    if [ "$domain" = phantom ]; then
+        say "warning: this model learnt from drawn phantoms, not from radiographs: it shows that everything works," \
+            "and its answers about a patient's image mean nothing" >&2
+    fi
     say "ready: $prefix/bin/edge-infer IMAGE..."
 }
 

@@ -14,27 +14,45 @@ import time
 import pytest
 
 WATCH_S = 60  # within which one image is judged
+MOST_EXPOSED = 2.0  # of 10, as systemd-analyze counts; the unit has 0.4
 # A file system of its own for what systemd reads, which nobody else sees. SYSTEMD_OFFLINE has systemctl write its links
 # and leave the running systemd of this machine, if there is one, alone.
 IN_PRIVATE = """
+    cp -a /etc "$COPY" && mount --bind "$COPY/etc" /etc || exit 77
     mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && mount -t tmpfs tmpfs /etc/systemd/system || exit 77
     SYSTEMD_OFFLINE=1 sh install.sh --prefix "$PREFIX" --python "$PYTHON" --service >&2 || exit 1
     systemd-analyze verify /etc/systemd/system/fracture-edge.service >&2 || exit 2
-    test -L /etc/systemd/system/default.target.wants/fracture-edge.service || exit 3
+    test -L /etc/systemd/system/multi-user.target.wants/fracture-edge.service || exit 3
+    systemd-analyze security --offline=true --threshold=20 --no-pager fracture-edge.service >"$COPY/security" || exit 4
+    find "$PREFIX" -user fracture-edge | sort >"$COPY/owned"
+    stat -c '%U %G %a' "$PREFIX/inbox" "$PREFIX/results" >"$COPY/modes"
+    mkdir /run/prefix && mount --bind "$PREFIX" /run/prefix || exit 77
+    setpriv --reuid=fracture-edge --regid=fracture-edge --clear-groups sh -c '
+        for place in "$0" "$0/bin/edge-infer" "$0/releases" "$0/inbox"; do [ ! -w "$place" ] || echo "$place"; done
+        ! touch "$0/inbox/mine" 2>/dev/null || echo "wrote into the inbox"
+        touch "$0/results/mine" && rm "$0/results/mine"' /run/prefix >"$COPY/writable" || exit 5
     cat /etc/systemd/system/fracture-edge.service
 """
 
 
 @pytest.fixture
-def unit(install) -> str:
+def copy(tmp_path):
+    """Where the private file system leaves what it found."""
+    (tmp_path / "private").mkdir()
+    return tmp_path / "private"
+
+
+@pytest.fixture
+def unit(install, copy) -> str:
     """The unit of `install.sh --service`, which systemd has verified."""
     if shutil.which("systemd-analyze") is None or shutil.which("systemctl") is None:
         pytest.skip("systemd-analyze, which verifies a unit, is not on this machine")
-    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    environment = os.environ | {"PREFIX": str(install.prefix), "PYTHON": sys.executable}
-    environment.pop("SUDO_USER", None)
+    if os.geteuid() != 0:
+        pytest.skip("only root can make the user of the service, in a private copy of /etc")
+    environment = os.environ | {"PREFIX": str(install.prefix), "PYTHON": sys.executable, "COPY": str(copy)}
+    environment["SUDO_USER"] = "root"
     done = subprocess.run(
-        ["unshare", *as_root, "--mount", "sh", "-c", IN_PRIVATE],
+        ["unshare", "--mount", "sh", "-c", IN_PRIVATE],
         env=environment,
         cwd=install.package,
         capture_output=True,
@@ -48,9 +66,9 @@ def unit(install) -> str:
 
 
 def test_systemd_accepts_the_unit_and_its_command_judges_what_arrives(unit, install, golden_images):
-    assert "@" not in unit
+    assert "@PREFIX@" not in unit
     command = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
-    results = install.prefix / "results.jsonl"
+    results = install.prefix / "results" / "results.jsonl"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd="/")
     try:
         shutil.copy(golden_images[0], install.prefix / "inbox")
@@ -63,3 +81,19 @@ def test_systemd_accepts_the_unit_and_its_command_judges_what_arrives(unit, inst
     assert process.returncode == 0, stderr
     (line,) = results.read_text().splitlines()
     assert golden_images[0].name in line and '"decision"' in line
+
+
+def test_the_service_is_held_closely(unit, copy):
+    exposure = float(
+        re.search(r"exposure level for fracture-edge.service: ([0-9.]+)", (copy / "security").read_text())[1]
+    )
+    assert exposure <= MOST_EXPOSED
+    for line in ("ProtectSystem=strict", "PrivateNetwork=yes", "UMask=0077", "User=fracture-edge"):
+        assert line in unit.splitlines()
+    assert "MemoryMax=" in unit and "SystemCallFilter=" in unit
+
+
+def test_the_user_of_the_service_owns_the_results_alone(unit, install, copy):
+    assert (copy / "owned").read_text().split() == [str(install.prefix / "results")]
+    assert (copy / "modes").read_text().splitlines() == ["root fracture-edge 2770", "fracture-edge fracture-edge 700"]
+    assert (copy / "writable").read_text() == "/run/prefix/inbox\nwrote into the inbox\n"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import zipfile
 
 import pytest
 
-from edge_runtime.errors import DependencyError, StorageError
+from edge_runtime.errors import DataError, DependencyError, StorageError
 from export.package.pins import pinned_versions
 from export.package.target import machine_for
 from export.package.wheelhouse import gather_wheels
+from tools.wheel_lock import TARGET, make_table
 
 
 def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_path):
@@ -17,6 +20,20 @@ def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_pa
     found = gather_wheels(machine, tmp_path, wheels, told.append)
     assert [path.name for path in found] == sorted(path.name for path in wheels.iterdir())
     assert not told
+
+
+def test_a_doctored_wheel_is_refused_wherever_it_came_from(machine, wheels, tmp_path):
+    doctored = shutil.copytree(wheels, tmp_path / "doctored")
+    (click,) = doctored.glob("click-*")
+    with zipfile.ZipFile(click, "a") as archive:
+        archive.writestr("click/backdoor.py", "")
+    (tmp_path / "found").mkdir()
+    with pytest.raises(DataError, match="click-.*SHA-256 is not one that the lock file lists"):
+        gather_wheels(machine, tmp_path / "found", doctored, print)
+
+
+def test_the_table_of_wheels_is_that_of_the_lock_files():
+    assert json.loads(TARGET.read_text()) == make_table()
 
 
 def test_every_wheel_that_a_folder_lacks_is_named_with_the_command_that_fetches_it(machine, wheels, tmp_path):
