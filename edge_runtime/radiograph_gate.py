@@ -1,7 +1,7 @@
 """Is this a radiograph at all? A photograph, a page or noise has a probability of a fracture too, and no answer.
 
 Two questions, asked of pixels alone, so that they serve every network: has the image colours, as no radiograph has; and
-does a network of 22,000 weights (`radiograph_gate.npz`, made by `tools.radiograph_gate`) take its grey for one.
+does a network of 82,000 weights (`radiograph_gate.npz`, made by `tools.radiograph_gate`) take its grey for one.
 Both limits are chosen on images whose sources are not those of the images that judged them: docs/clinic.md.
 """
 
@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 128  # pixels: what the network sees, stretched to a square
-CHROMA_SIDE = 48  # pixels: what colours are measured on
 LEAST_SPREAD = 8  # grey levels between the percentiles below; less is an empty image
-MOST_COLOUR = 11.0  # levels of Cb and Cr; a tint, one colour for all pixels, has none of it
-LEAST_SCORE = -3.0  # logit of the network
+MOST_COLOUR = 10.0  # levels of Cb and Cr; a tint, one colour for all pixels, has none of it
+LEAST_SCORE = -1.0  # logit of the network
 _PERCENTILES = (1, 99)
 _FINE = 4 * SIDE  # pixels: a larger image is first thinned out, so that the time does not grow with it
 _STRIDE = 2
 _ONE_THREAD = 4 * 65_536  # multiplications: OpenBLAS uses more threads for a larger product
-_WEIGHTS = Path(__file__).with_name("radiograph_gate.npz")
+WEIGHTS = Path(__file__).with_name("radiograph_gate.npz")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class _Weights:
 @functools.cache
 def _weights() -> _Weights:
     """From the file: int8 with a scale for each output channel."""
-    with np.load(_WEIGHTS, allow_pickle=False) as stored:
+    with np.load(WEIGHTS, allow_pickle=False) as stored:
         layers = [
             (stored[f"kernel_{n}"].astype(np.float32) * stored[f"scale_{n}"], stored[f"bias_{n}"].astype(np.float32))
             for n in range(sum(name.startswith("kernel_") for name in stored.files))

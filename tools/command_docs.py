@@ -40,7 +40,7 @@ def open_command(target: str) -> click.Command:
 
 def describe(name: str, command: click.Command) -> str:
     """Usage, purpose and a table of options, as Markdown."""
-    context = click.Context(command, info_name=name)
+    context = click.Context(command, info_name=name, **command.context_settings)
     usage = command.get_usage(context).removeprefix("Usage: ")
     if isinstance(command, click.Group):
         parts = [_purpose(command)]

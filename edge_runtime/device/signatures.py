@@ -31,6 +31,7 @@ MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
+_MEDIA_TYPES = "application/vnd.dev.sigstore.bundle"  # of any version: what is read of it has not changed
 MOST_SIGNATURE_BYTES = 8 << 20  # a list of 50,000 files; more is no signature of ours
 _CURVES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 _CHUNK = 1 << 20  # bytes
@@ -109,7 +110,8 @@ def _open_bundle(signature: bytes, name: str) -> tuple[dict[str, Any], str]:
         envelope = bundle["dsseEnvelope"]
         hint = bundle["verificationMaterial"]["publicKey"].get("hint") or ""
         well_formed = (
-            envelope["payloadType"] == PAYLOAD_TYPE
+            bundle["mediaType"].startswith(_MEDIA_TYPES)
+            and envelope["payloadType"] == PAYLOAD_TYPE
             and len(envelope["signatures"]) == 1
             and isinstance(envelope["payload"], str)
             and isinstance(envelope["signatures"][0]["sig"], str)

@@ -47,7 +47,7 @@ def test_phantoms_look_like_radiographs(golden_images: list[Path]) -> None:
     from train.phantom.scene import draw
 
     seen = [look(draw(0, index).image_u8) for index in range(40)]
-    assert np.mean([verdict.is_radiograph for verdict in seen]) >= 0.85
+    assert np.mean([verdict.is_radiograph for verdict in seen]) >= 0.95
 
 
 def test_a_tint_is_no_colour_and_a_photograph_has_colours() -> None:

@@ -103,6 +103,7 @@ PRETENCES = {
     "a list": lambda path: path.write_text("[]"),
     "a key twice": lambda path: path.write_text('{"dsseEnvelope": {}, ' + path.read_text()[1:]),
     "deep nesting": lambda path: path.write_text("[" * 100_000),
+    "another media type": lambda path: rewrite(path, lambda r: r.update(mediaType="application/x")),
     "no envelope": lambda path: rewrite(path, lambda r: r.pop("dsseEnvelope")),
     "no signatures": lambda path: rewrite(path, lambda r: r["dsseEnvelope"].update(signatures=[])),
     "empty signature": lambda path: rewrite(path, lambda r: r["dsseEnvelope"]["signatures"][0].update(sig="")),
