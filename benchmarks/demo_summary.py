@@ -9,13 +9,13 @@ import json
 import sys
 from pathlib import Path
 
-COLUMNS = ("network", "file", "MB", "AUC", "decisions changed", "largest change", "milliseconds", "verdict")
+COLUMNS = ("network", "file", "MB", "AUC", "decisions changed", "largest change", "verdict")
 
 
 def rows_of(bundle: Path) -> list[tuple[str, ...]]:
     network = json.loads((bundle / "manifest.json").read_text())["spec"]["name"]
     parity = json.loads((bundle / "parity.json").read_text())
-    rows = [(network, "model.keras", "", f"{parity['float_radiograph_auc']:.3f}", "", "", "", "")]
+    rows = [(network, "model.keras", "", f"{parity['float_radiograph_auc']:.3f}", "", "", "")]
     for file in parity["files"]:
         changed = f"{file['radiograph_decisions_changed']} of {parity['radiographs']}"
         rows.append(
@@ -26,7 +26,6 @@ def rows_of(bundle: Path) -> list[tuple[str, ...]]:
                 f"{file['radiograph_auc']:.3f}",
                 changed,
                 f"{file['largest_difference']:.4f}",
-                f"{file['milliseconds']:.2f}",
                 file["verdict"],
             )
         )

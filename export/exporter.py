@@ -92,7 +92,8 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
 
         facts = _facts(network, evidence, measured) | {"folding": {**folding.to_dict(), "says": str(folding)}}
         tensors = {path.name: spec.to_dict()["tensors"] for path, spec in specs.items()}
-        _write_papers(folder, facts | {"tensors": tensors, "parity": measured.to_dict()}, measured)
+        stored = measured.untimed()
+        _write_papers(folder, facts | {"tensors": tensors, "parity": stored.to_dict()}, stored)
     _remove_state(_state_folder(request.out))
     return measured
 

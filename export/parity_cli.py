@@ -12,11 +12,24 @@ from edge_runtime.command import Command
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.errors import GateError
 from edge_runtime.terminal_text import escaped, escaped_lines
+from edge_runtime.whole_files import require_replaceable, whole_folder
 from export.cli import limit_options, take_limits
 from export.quiet import quiet_converters
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_WRITTEN = {"parity.json", "report.html", "probabilities.png", "layers.png"}
+_HEAD = b'<!doctype html><html lang=en><head><meta charset="utf-8"><title>Parity</title>'
 _PROGRAM = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+def is_parity_folder(folder: Path) -> bool:
+    """Whether a folder holds what this command writes, and nothing else."""
+    names = {path.name for path in folder.iterdir()}
+    try:
+        with (folder / "report.html").open("rb") as stream:
+            return names <= _WRITTEN and stream.read(len(_HEAD)) == _HEAD
+    except OSError:
+        return False
 
 
 @click.command(cls=Command)
@@ -40,6 +53,8 @@ def main(
     --run. Ends with exit code 4 where an int8 file does not keep the limits of the gate.
     """
     limits = take_limits(options)
+    if out is not None:
+        require_replaceable(out, is_parity_folder, f"--out {out}")
     with temporary_files_of("edge-parity"), quiet_converters() as terminal:
         from rich.console import Console
 
@@ -52,8 +67,9 @@ def main(
     found = suite.to_dict(worst)
     click.echo(json.dumps(found) if as_json else escaped_lines(suite_text(suite, worst)))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        click.echo(escaped(f"report: {write_page(out, suite, worst)}"), err=True)
+        with whole_folder(out, is_parity_folder) as draft:
+            (draft / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            page = write_page(draft, suite, worst)
+        click.echo(escaped(f"report: {out / page.name}"), err=True)
     if suite.parity.verdict == FAILED:
         raise GateError("an int8 file does not decide as the trained network does; the table says by how much")

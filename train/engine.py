@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.errors import DataError, EdgeError
+from edge_runtime.errors import EdgeError
 from edge_runtime.spec import ModelSpec
 from train import phantom
 from train.audit import patients
+from train.audit.layout import refuse_inside
 from train.audit.progress import show_progress
 from train.audit.wording import counted
 from train.config import TrainConfig
@@ -55,8 +56,8 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
         GateError: the split leaks and the leak was not accepted.
     """
     data_root = data_root.absolute() if data_root else None
-    if data_root is not None and target.resolve().is_relative_to(data_root.resolve()):
-        raise DataError(f"--out {target}: lies inside {data_root}, which is never written to; name a folder elsewhere")
+    if data_root is not None:
+        refuse_inside(target, data_root, "--out")
     run = open_unfinished_run(target, config, data_root, resume)
     try:
         return _make_run(run, config, data_root)

@@ -182,8 +182,8 @@ def write_run_json(folder: Path, config: TrainConfig, data_root: Path, leaked: b
 
 
 def write_split(folder: Path, data: SplitData) -> None:
-    """`split.csv`: every readable file with hash, label, group and split."""
-    with (folder / "split.csv").open("w", newline="", encoding="utf-8") as stream:
+    """`split.csv`: every readable file with hash, label, group and split; names that are no text keep their bytes."""
+    with (folder / "split.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "sha256", "label", "group", "split"])
         for record, group, split in zip(data.inventory.records, data.groups.tolist(), data.splits, strict=True):
@@ -201,7 +201,7 @@ def write_calibration(folder: Path, data: SplitData, spec: ModelSpec, count: int
         Image.fromarray(data.images_u8[data.row_of_record[record_number]]).save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append([path.name, digest, record.label, int(data.groups[record_number]), record.path, record.sha256])
-    with (target / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
+    with (target / "manifest.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "sha256", "label", "group", "source", "source_sha256"])
         writer.writerows(rows)

@@ -62,7 +62,9 @@ def write_report(
         facts_table({item.path: item.why for item in data.inventory.unreadable}),
         "<p>Research use only: not a medical device.</p>",
     ]
-    (folder / "report.html").write_text(page(f"{config.model}: training run", parts), encoding="utf-8")
+    # Bytes of names that are no text cannot stand on a page.
+    content = page(f"{config.model}: training run", parts).encode("utf-8", "backslashreplace")
+    (folder / "report.html").write_bytes(content)
 
 
 def _counts(data: SplitData) -> dict[str, tuple[int, int]]:

@@ -17,6 +17,7 @@ from export.parity.table import (
     table_rows,
     tried_caption,
     tried_rows,
+    without_empty_columns,
 )
 
 _NOT_A_DEVICE = "For research. This is not a medical device, and no diagnosis may rest on it."
@@ -53,7 +54,7 @@ def model_card(facts: Mapping[str, Any], parity: Parity) -> str:
             *([_FAILED, ""] if parity.verdict == FAILED else []),
             f"{caption(parity)}.",
             "",
-            *_markdown_table([COLUMNS, *table_rows(parity)]),
+            *_markdown_table(without_empty_columns([COLUMNS, *table_rows(parity)])),
             "",
             *_markdown_reasons(parity),
             *_markdown_tried(parity),
@@ -86,7 +87,7 @@ def report_html(facts: Mapping[str, Any], parity: Parity) -> str:
     leaked = f"<p>{html.escape(_LEAKED.replace('**', ''))}</p>" if facts["leaked"] else ""
     tried = ""
     if parity.tried:
-        tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{html_table([TRIED_COLUMNS, *tried_rows(parity)])}"
+        tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{html_table(_tried(parity))}"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: parity</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em; }}
@@ -98,7 +99,7 @@ th, td {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; }
 <p class="verdict">int8 files: {html.escape(parity.verdict)}</p>
 <p>{html.escape(caption(parity))}.</p>
 {leaked}
-{html_table([COLUMNS, *table_rows(parity)])}
+{html_table(without_empty_columns([COLUMNS, *table_rows(parity)]))}
 {_html_reasons(parity)}
 {tried}
 <p>Folded away without changing an answer: {html.escape(facts["folding"]["says"])}.</p>
@@ -120,7 +121,11 @@ def _markdown_reasons(parity: Parity) -> list[str]:
 def _markdown_tried(parity: Parity) -> list[str]:
     if not parity.tried:
         return []
-    return [f"{tried_caption(parity)}.", "", *_markdown_table([TRIED_COLUMNS, *tried_rows(parity)]), ""]
+    return [f"{tried_caption(parity)}.", "", *_markdown_table(_tried(parity)), ""]
+
+
+def _tried(parity: Parity) -> list[tuple[str, ...]]:
+    return without_empty_columns([TRIED_COLUMNS, *tried_rows(parity)])
 
 
 def _html_reasons(parity: Parity) -> str:

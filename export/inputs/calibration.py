@@ -161,7 +161,7 @@ def _manifest_entries(folder: Path) -> tuple[list[_Entry], bool]:
     """(entries in the order of their paths, whether they are phantoms)."""
     manifest = folder / MANIFEST
     try:
-        with manifest.open(newline="", encoding="utf-8") as stream:
+        with manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream)
             columns = set(reader.fieldnames or ())
             if not {"path", "sha256"} <= columns:

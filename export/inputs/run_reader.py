@@ -155,7 +155,7 @@ def _read_split(path: Path) -> dict[str, tuple[LabelledImage, ...]]:
     """The images of each split, in the order of the file; `test` is among them."""
     splits: dict[str, tuple[LabelledImage, ...]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream)
             missing = sorted(set(_SPLIT_COLUMNS) - set(reader.fieldnames or ()))
             if missing:

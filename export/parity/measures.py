@@ -8,7 +8,7 @@ images: a device meets one image, and a mean over copies would hide how far a si
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class FileParity:
     decisions_changed: int  # images on the other side of the threshold than the network put them
     largest_difference: float  # of probability, over all images
     percentile_99_difference: float  # of probability
-    milliseconds: float  # median of one inference, without decoding and resizing
+    milliseconds: float | None  # median of one inference, without decoding and resizing; None in a bundle
     auc_change: float | None  # of the area per image, from the network's
     radiographs: int  # independent ones behind the images
     radiograph_auc: float | None  # area under the ROC curve, per radiograph
@@ -91,7 +91,7 @@ class Trial:
     decisions_changed: int | None  # radiographs; None, as all figures, where the recipe could not quantise the network
     radiographs: int | None  # that it was tried on
     percentile_99_difference: float | None  # of probability, per image
-    seconds: float  # that the recipe took for all formats together
+    seconds: float | None  # that the recipe took for all formats together; None in a bundle
     outcome: str  # `margin`, `passed`, `failed`, or why there is no file
     chosen: bool = False  # its recipe made the files of the bundle
 
@@ -115,8 +115,17 @@ class Parity:
     tried_on: str | None = None  # which images chose the recipe
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types, without the name of any image."""
-        return asdict(self)
+        """A dict of plain JSON types, without the name of any image; a time that is not there is left out."""
+        return asdict(self, dict_factory=_with_times_that_are_there)
+
+    def untimed(self) -> Parity:
+        """Without times, which are others in every run: the same export has to give the same bundle."""
+        files = tuple(replace(one, milliseconds=None) for one in self.files)
+        return replace(self, files=files, tried=tuple(replace(one, seconds=None) for one in self.tried))
+
+
+def _with_times_that_are_there(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in items if value is not None or name not in ("milliseconds", "seconds")}
 
 
 def measure_file(path: Path, spec: ModelSpec, images: EvaluationSet) -> FileParity:

@@ -71,7 +71,7 @@ def write_page(folder: Path, suite: Suite, worst: int) -> Path:
     for file, noise in suite.layers.items():
         parts += [f"<h2>Layers of {escape(file)}</h2>", html_table([_LAYER_COLUMNS, *_layer_rows(noise, noise)])]
     target = folder / "report.html"
-    target.write_text(page("Parity", parts), encoding="utf-8")
+    target.write_bytes(page("Parity", parts).encode("utf-8", "backslashreplace"))
     return target
 
 

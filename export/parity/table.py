@@ -60,7 +60,7 @@ def _row(one: FileParity) -> tuple[str, ...]:
         f"{one.largest_difference:.2g}",
         _proportion(one.sensitivity),
         _proportion(one.specificity),
-        f"{one.milliseconds:.1f}",
+        _time(one.milliseconds),
         one.verdict,
     )
 
@@ -83,7 +83,17 @@ def _tried_row(trial: Trial) -> tuple[str, ...]:
         changed = _share(trial.decisions_changed, trial.radiographs)
         figures = (auc_change, changed, f"{trial.percentile_99_difference:.2g}")
     chosen = "chosen" if trial.chosen else ""
-    return (trial.recipe, trial.file, *figures, f"{trial.seconds:.1f}", trial.outcome, chosen)
+    return (trial.recipe, trial.file, *figures, _time(trial.seconds), trial.outcome, chosen)
+
+
+def without_empty_columns(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """A table without the columns in which nothing stands below the head."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    return list(zip(*columns, strict=True))
+
+
+def _time(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _area(auc: float | None) -> str:

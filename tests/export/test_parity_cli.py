@@ -130,3 +130,11 @@ def test_without_images_it_ends_with_exit_2(edge_parity, cnn, tmp_path, argument
 def test_an_interpreter_without_the_engine_is_named(edge_parity, cnn, folder):
     done = edge_parity(cnn, folder, "--tflite-python", shutil.which("python3") or os.sys.executable)
     assert done.exit_code == 5 and "cannot run tflite-runtime" in done.output
+
+
+@pytest.mark.parametrize("foreign", ["thesis.txt", "report.html"])
+def test_a_folder_with_anything_else_is_not_written_into(edge_parity, tiny_bundle, tmp_path, foreign):
+    (tmp_path / foreign).write_text("years of work")
+    done = edge_parity(tiny_bundle, tmp_path, "--out", tmp_path)
+    assert done.exit_code == 2 and "nothing was overwritten" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == [foreign]

@@ -24,6 +24,11 @@ def normalise(name: str) -> str:
     return "".join(character for character in folded if character.isalnum()) or folded
 
 
+def is_class_word(name: str) -> bool:
+    """Whether a folder's name is known to mean a class."""
+    return normalise(name) in _POSITIVE_WORDS | _NEGATIVE_WORDS
+
+
 def resolve_labels(names: list[str], positive: str | None) -> tuple[str, str]:
     """(negative name, positive name) of the two class folders.
 

@@ -13,6 +13,7 @@ from edge_runtime.errors import DataError
 from edge_runtime.whole_files import recover_folder, whole_folder
 from train.audit.findings import Findings
 from train.audit.inventory import ImageRecord, Inventory
+from train.audit.layout import refuse_inside
 from train.audit.splitting import split_by_group
 
 _SUFFIXES = {
@@ -55,8 +56,7 @@ def write_clean(findings: Findings, target: Path, keep_copies: bool, seed: int) 
     recover_folder(Path(os.path.realpath(target)))
     if target.exists():
         raise DataError(f"{target} exists already; name a folder that does not")
-    if target.resolve().is_relative_to(inventory.root.resolve()):
-        raise DataError(f"{target} lies inside {inventory.root}, which is never written to")
+    refuse_inside(target, inventory.root, "--write")
     rows = _plan(findings, keep_copies, seed)
     with whole_folder(target) as draft:
         _fill(draft, rows, inventory)

@@ -44,10 +44,17 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
     """
     from train.audit.cleaning import write_clean
     from train.audit.findings import audit
+    from train.audit.layout import refuse_inside
     from train.audit.progress import show_progress
+    from train.audit.report_file import refuse_other_report
     from train.audit.summary import summarise, verdict
     from train.command_log import messages_on_standard_error
 
+    for option, target in (("--out", out), ("--write", write)):
+        if target is not None:
+            refuse_inside(target, data, option)
+    if out is not None:
+        refuse_other_report(out)
     with messages_on_standard_error(), show_progress() as progress:
         findings = audit(data, options["positive"], options["seed"], progress, table=options["groups"])
     click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else escaped_lines(summarise(findings)))

@@ -15,7 +15,7 @@ from train.audit import patients
 from train.audit.copies.links import Link, find_links
 from train.audit.grouping import group_by_links, keep_together
 from train.audit.inventory import Inventory, Progress, take_inventory
-from train.audit.layout import SPLITS
+from train.audit.levels import SPLITS
 from train.audit.shortcuts import measure_shortcuts
 from train.audit.splitting import LeakMatrix, leak_matrix, split_by_folders
 from train.audit.wording import counted

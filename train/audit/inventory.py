@@ -11,6 +11,7 @@ from edge_runtime.errors import DataError
 from train.audit.classes import POSITIVE, normalise, resolve_labels
 from train.audit.contents import Content, read_contents
 from train.audit.layout import Placement, find_files, place_files
+from train.audit.levels import advice
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
 
@@ -75,7 +76,10 @@ def take_inventory(root: Path, positive: str | None = None, progress: Progress |
             readable.append((placement, content))
     if not readable:
         raise DataError(_nothing_readable(root, unreadable))
-    labels = resolve_labels(_spellings(readable), positive)
+    try:
+        labels = resolve_labels(_spellings(readable), positive)
+    except DataError as error:
+        raise DataError(f"{error}{advice(files)}") from error
     records = [_record(placement, content, labels[POSITIVE]) for placement, content in readable]
     return Inventory(root, _by_path(records), _by_path(unreadable), labels)
 
@@ -101,7 +105,8 @@ def _spellings(readable: list[tuple[Placement, Content]]) -> list[str]:
 
 def _record(placement: Placement, content: Content, positive: str) -> ImageRecord:
     label = int(normalise(placement.class_folder) == normalise(positive))
-    return ImageRecord(placement.path, label=label, split=placement.split, **vars(content))
+    told = {**vars(content), "patient": content.patient or placement.patient}
+    return ImageRecord(placement.path, label=label, split=placement.split, **told)
 
 
 def _stage(progress: Progress | None) -> Callable[[int, int], None]:

@@ -8,18 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import DataError, StorageError
-from train.audit.classes import normalise
-
-SPLITS = ("train", "val", "test")
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+from train.audit.levels import class_of, find_levels, patient_of, split_of
 
 Skipped = list[tuple[str, str]]  # (path relative to the root, why)
 
@@ -31,6 +20,17 @@ class Placement:
     path: str  # posix, relative to the root
     split: str | None  # one of SPLITS; None where the data set has class folders alone
     class_folder: str  # name of its class folder, as spelled
+    patient: str | None = None  # as the folders name it; None: they do not
+
+
+def refuse_inside(target: Path, root: Path, option: str) -> None:
+    """Refuses to write into a data set.
+
+    Raises:
+        DataError: the target lies in it, or is it.
+    """
+    if target.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{option} {target}: lies inside {root}, which is never written to; name a folder elsewhere")
 
 
 def find_files(root: Path) -> tuple[list[str], Skipped]:
@@ -95,26 +95,28 @@ def _leads_back(link: Path, root: Path, seen: set[str]) -> bool:
 def place_files(paths: list[str]) -> tuple[list[Placement], Skipped]:
     """Split and class folder of each file, and the files that stand outside of both.
 
-    A data set has split folders where one of its top folders bears such a name; then files elsewhere do not count.
+    A data set has split folders where one of its top folders bears such a name; then files elsewhere do not count. It
+    may lie in a wrapper, and parts of the body may stand above the classes: see `train.audit.levels`.
     """
-    has_splits = any(_split_of(path.split("/")[0]) for path in paths if "/" in path)
+    counting = list(filter(_is_no_table, paths))
+    levels = find_levels(counting)
     placements: list[Placement] = []
     misplaced: Skipped = []
-    for path in filter(_is_no_table, paths):
-        split, *inner = path.split("/") if has_splits else ["", *path.split("/")]
-        if has_splits and (not inner or _split_of(split) is None):
-            misplaced.append((path, "outside of the split folders"))
-        elif len(inner) < 2:
+    for path in counting:
+        folders = path.split("/")[:-1]
+        split = None
+        if levels.split is not None:
+            split = split_of(folders[levels.split]) if len(folders) > levels.split else None
+            if split is None:
+                misplaced.append((path, "outside of the split folders"))
+                continue
+        if len(folders) <= levels.class_:
             misplaced.append((path, "in no class folder"))
         else:
-            placements.append(Placement(path, _split_of(split), inner[0]))
+            placements.append(Placement(path, split, class_of(folders[levels.class_]), patient_of(folders)))
     return placements, misplaced
 
 
 def _is_no_table(path: str) -> bool:
     """A table beside the images is about them, and neither one of them nor left out."""
     return not path.lower().endswith(".csv")
-
-
-def _split_of(folder: str) -> str | None:
-    return _SPLIT_NAMES.get(normalise(folder))

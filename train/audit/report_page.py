@@ -10,6 +10,7 @@ from typing import Any
 from edge_runtime.whole_files import write_whole
 from train.audit.findings import Findings, links_to_dicts, mislabelled_formats
 from train.audit.pictures import bar_chart, thumbnail
+from train.audit.report_file import HEAD, REPORT, refuse_other_report
 from train.audit.splitting import LeakMatrix
 from train.audit.summary import count_by_split, count_copies, describe_images, verdict
 from train.audit.wording import counted
@@ -33,8 +34,9 @@ figcaption { font-size: 11px; max-width: 16rem; overflow-wrap: anywhere; color: 
 
 def write_report(findings: Findings, folder: Path) -> Path:
     """Writes `report.html` into a folder, which is made if need be, and returns its path."""
+    refuse_other_report(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "report.html"
+    path = folder / REPORT
     # Bytes of names that are no text cannot stand on a page.
     write_whole(path, make_page(findings).encode("utf-8", "backslashreplace"))
     return path
@@ -43,7 +45,7 @@ def write_report(findings: Findings, folder: Path) -> Path:
 def make_page(findings: Findings) -> str:
     """The whole page as HTML."""
     title = f"Audit of {findings.inventory.root.resolve().name}"
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    head = f"{HEAD}{escape(title.removeprefix('Audit of '))}</title><style>{_STYLE}</style></head>"
     state = "verdict" if findings.fit else "verdict unfit"
     sections = [
         f'<h1>{escape(title)}</h1><p class="{state}">{escape(verdict(findings))}</p>',
@@ -53,7 +55,7 @@ def make_page(findings: Findings) -> str:
         *_pictures(findings),
         *_left_out(findings),
     ]
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>\n'
+    return f"{head}<body>{''.join(sections)}</body></html>\n"
 
 
 def _numbers(findings: Findings) -> Iterable[str]:

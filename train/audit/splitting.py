@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
 from train.audit.inventory import ImageRecord, Inventory
-from train.audit.layout import SPLITS
+from train.audit.levels import SPLITS
 from train.audit.wording import counted
 
 FRACTIONS = (0.7, 0.15, 0.15)  # of the radiographs: train, val, test

@@ -9,7 +9,7 @@ import numpy as np
 from edge_runtime.terminal_text import escaped
 from train.audit.findings import Findings, mislabelled_formats
 from train.audit.inventory import Inventory
-from train.audit.layout import SPLITS
+from train.audit.levels import SPLITS
 from train.audit.splitting import LeakMatrix
 from train.audit.wording import counted
 

@@ -68,6 +68,20 @@ def test_the_same_run_gives_the_same_model_bytes(make_run, make_bundle, tmp_path
         assert (tmp_path / "again" / name).read_bytes() == (make_bundle("cnn") / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("formats", [("tflite",), ("onnx",)])
+def test_the_same_export_twice_gives_the_same_bundle_byte_for_byte(make_run, tmp_path, few_candidates, formats):
+    run = make_run("cnn")
+    for name in ("one", "two"):
+        with quiet_converters():
+            request = ExportRequest(run, tmp_path / name, int8=True, recipe="minmax", force=True, formats=formats)
+            export(request, tell=str, warn=str)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    for name in tree(tmp_path / "one"):
+        if (tmp_path / "one" / name).is_file():
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    assert "milliseconds" not in (tmp_path / "one" / "parity.json").read_text()
+
+
 def test_a_failure_late_in_the_export_leaves_the_earlier_bundle_as_it_was(make_run, make_bundle, tmp_path, monkeypatch):
     out = tmp_path / "bundle"
     shutil.copytree(make_bundle("cnn"), out)

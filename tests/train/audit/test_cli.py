@@ -89,3 +89,32 @@ def test_multiregion_collapses_to_its_radiographs() -> None:
     groups = found["leak"]["groups"]
     assert groups["test"]["test"] - groups["test"]["train"] < 10
     assert not found["fit"]
+
+
+@pytest.mark.parametrize("option", ["--out", "--write"])
+def test_nothing_is_written_into_the_data_set(data: Path, option: str) -> None:
+    before = sorted(data.rglob("*"))
+    result = CliRunner().invoke(main, [str(data), option, str(data / "new")])
+    assert result.exit_code == 2 and "lies inside" in result.stderr
+    assert sorted(data.rglob("*")) == before
+
+
+def test_a_report_that_is_not_ours_is_not_overwritten(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out")
+    (out / "report.html").write_text("years of work")
+    result = CliRunner().invoke(main, [str(data), "--out", str(out)])
+    assert result.exit_code == 2 and "nothing was overwritten" in result.stderr
+    assert (out / "report.html").read_text() == "years of work"
+
+
+def test_a_report_of_ours_is_written_anew(data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out")
+    for _ in range(2):
+        assert CliRunner().invoke(main, [str(data), "--out", str(out)]).exit_code == 0
+
+
+def test_a_name_neither_forges_a_line_nor_steers_the_terminal(data: Path) -> None:
+    for name in ("a\x1b[31m.png", "b\nFit for evaluation.png"):
+        (data / "fractured" / name).write_text("no image")
+    output = CliRunner().invoke(main, [str(data)]).output
+    assert "\x1b" not in output and r"b\nFit for evaluation.png" in output and r"a\x1b[31m.png" in output
