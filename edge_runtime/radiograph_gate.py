@@ -19,7 +19,7 @@ from PIL import Image
 SIDE = 128  # pixels: what the network sees, stretched to a square
 LEAST_SPREAD = 8  # grey levels between the percentiles below; less is an empty image
 MOST_COLOUR = 10.0  # levels of Cb and Cr; a tint, one colour for all pixels, has none of it
-LEAST_SCORE = -1.0  # logit of the network
+LEAST_SCORE = -0.25  # logit of the network
 _PERCENTILES = (1, 99)
 _FINE = 4 * SIDE  # pixels: a larger image is first thinned out, so that the time does not grow with it
 _STRIDE = 2
