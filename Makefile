@@ -84,9 +84,10 @@ armhf-wheels: setup
 bench: setup
 	$(BIN)/python -m benchmarks.training
 
-# A watched folder that fills with 10,000 images; and damaged image files for a minute (FUZZ="--seconds 600 --seed 1").
+# Every writer struck at every operation; a watched folder that fills with 10,000 images; and damaged image files for a minute (FUZZ="--seconds 600 --seed 1").
 SOAK ?= --model tests/edge_runtime/golden/tiny_bundle
 soak: setup
+	$(BIN)/python -m tests.faults.strikes
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 fuzz: setup

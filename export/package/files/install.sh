@@ -274,7 +274,6 @@ switch() {
     case $earlier in '' | "fracture-edge-$id-"*) ;; *) point previous "releases/$earlier" ;; esac
     point current "releases/$(basename -- "$release")"
     sync
-    release=''
 }
 
 # put FILE MODE TARGET: whole or not at all.
@@ -323,12 +322,18 @@ give_to_service() {
     chmod 700 -- "$prefix/results"
 }
 
-# At any failure: the unfinished release goes, the earlier one stays.
+# At any failure: the unfinished release goes, unless it is in use already; the earlier one stays.
 finish() {
     code=$?
     trap - EXIT
-    [ -z "$release" ] || rm -rf -- "$release"
-    if [ "$code" -ne 0 ] && [ -e "$prefix/current" ]; then say "the version installed earlier was left as it was" >&2; fi
+    [ "$code" -ne 1 ] || code=6 # a program could not write, and has said so
+    left="the version installed earlier was left as it was"
+    if [ -n "$release" ] && [ "$(release_of current)" = "$(basename -- "$release")" ]; then
+        left="the new version is in use, though its installation did not end: run it again"
+    elif [ -n "$release" ]; then
+        rm -rf -- "$release"
+    fi
+    if [ "$code" -ne 0 ] && [ -e "$prefix/current" ]; then say "$left" >&2; fi
     exit "$code"
 }
 
