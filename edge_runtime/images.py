@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.dicom import is_dicom, read_dicom
-from edge_runtime.dicom.files import PREFIX_BYTES
+from edge_runtime.dicom.files import MOST_FILE_BYTES, PREFIX_BYTES
 from edge_runtime.errors import ImageError, StorageError
 from edge_runtime.python_warnings import warnings_off
 
@@ -119,7 +119,8 @@ def read_image(
     with stream:
         head = stream.read(PREFIX_BYTES)
         if is_dicom(head):
-            found = read_dicom(head + stream.read(), name, frame)
+            stream.seek(0)
+            found = read_dicom(stream.read(MOST_FILE_BYTES + 1), name, frame)
             return DecodedImage(found.grey_u8, DICOM, found.photometric, found.chroma_u8, found.warnings)
         if frame not in (None, 1):
             raise ImageError(f"{name}: no frame {frame}: frames are chosen in DICOM files alone", "unsupported")

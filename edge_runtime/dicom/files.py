@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 INSTALL_DICOM = "pip install 'fracture-edge-runtime[dicom]'"
+MOST_FILE_BYTES = 96 << 20  # of a file with all its frames: it is held twice
 PREFIX_BYTES = 132  # what `is_dicom` needs to see
 _MAGIC, _MAGIC_OFFSET = b"DICM", 128
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # Deflated Explicit VR Little Endian
 _META_GROUP = 0x0002
-_MOST_INFLATED = 256 << 20  # bytes; a file of 1 MB could hold a thousand times as much
+_MOST_INFLATED = 96 << 20  # bytes; a file of 1 MB could hold a thousand times as much
 
 
 def is_dicom(head: bytes) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_PIECE = 1 << 20  # pixels
 WINDOW, LUT, BITS_STORED = "DICOM window", "DICOM VOI LUT", "DICOM BitsStored"
 
 
@@ -27,10 +28,14 @@ class GreyTable:
 
     def apply(self, stored: NDArray[np.integer]) -> NDArray[np.uint8]:
         """uint8 of the shape of the stored values."""
-        # An offset, not a subtraction: `stored - lowest` would need as much memory again, in a wider type.
+        # An offset in the table, not in the values, which would need as much memory again.
         rolled = np.roll(self.grey_u8, self.lowest) if self.lowest < 0 else self.grey_u8
         unsigned = stored.view(stored.dtype.str.replace("i", "u")) if self.lowest < 0 else stored
-        return np.take(rolled, unsigned)
+        grey_u8 = np.empty(stored.shape, np.uint8)
+        rows = max(1, _PIECE // max(1, stored.shape[1]))
+        for top in range(0, stored.shape[0], rows):  # numpy widens indices to 8 bytes each: by pieces, not all at once
+            grey_u8[top : top + rows] = rolled[unsigned[top : top + rows]]
+        return grey_u8
 
 
 def make_grey_table(ds: Dataset) -> GreyTable:

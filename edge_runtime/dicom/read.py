@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime.dicom.codestreams import COMPRESSIONS, RLE, UNCOMPRESSED, frame_size, rle_bytes
-from edge_runtime.dicom.files import INSTALL_DICOM, read_elements, silenced
+from edge_runtime.dicom.files import INSTALL_DICOM, MOST_FILE_BYTES, read_elements, silenced
 from edge_runtime.dicom.grey_table import BITS_STORED, is_inverted, make_grey_table
 from edge_runtime.errors import DependencyError, EdgeError, ImageError
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # What a radiograph may call itself: computed and digital radiography, film, fluoroscopy's stills, secondary captures.
 MODALITIES = frozenset({"CR", "DX", "RG", "RF", "XA", "OT", "SC", ""})
-MOST_BYTES = 256 << 20  # of the decoded pixels of one frame
+# Of the decoded pixels of one frame: the largest detectors have 20 megapixels, 40 MB. Three copies are held at a time.
+MOST_BYTES = 60 << 20
 _CHROMA_SIDE = 48  # pixels, as in `edge_runtime.images`
 _ELEMENTS = (
     *("SOPClassUID", "Modality", "BurnedInAnnotation", "PresentationIntentType", "NumberOfFrames"),
@@ -74,6 +75,8 @@ def read_dicom(data: bytes, name: str, frame: int | None = None, most_bytes: int
 
 
 def _read(data: bytes, name: str, frame: int | None, most_bytes: int) -> DicomImage:
+    if len(data) > MOST_FILE_BYTES:
+        raise ImageError(f"{name}: a DICOM file of more than {MOST_FILE_BYTES / 1e6:.0f} MB", "too_large")
     ds = read_elements(data, name, _ELEMENTS, pixels=True)
     _refuse_what_is_no_radiograph(ds, name)
     index = _chosen_frame(ds, name, frame)

@@ -16,6 +16,7 @@ from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from edge_runtime.dicom import read_dicom
+from edge_runtime.dicom.files import MOST_FILE_BYTES
 from edge_runtime.errors import EdgeError, ImageError
 from tests.edge_runtime.dicom.dicom_files import (
     compressed,
@@ -244,6 +245,10 @@ def test_more_pixels_than_allowed_are_refused_before_they_are_decoded() -> None:
     ds = make_dataset(radiograph(), Rows=65535, Columns=65535)
     assert error_of(to_bytes(ds)).code == "too_large"
     assert error_of(dicom_bytes(radiograph()), most_bytes=1000).code == "too_large"
+
+
+def test_a_file_of_more_bytes_than_allowed_is_refused() -> None:
+    assert error_of(dicom_bytes(radiograph()) + bytes(MOST_FILE_BYTES)).code == "too_large"
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS[2:], ids=lambda syntax: syntax.name)
