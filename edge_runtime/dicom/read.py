@@ -13,6 +13,7 @@ from PIL import Image
 from edge_runtime.dicom.codestreams import COMPRESSIONS, RLE, UNCOMPRESSED, frame_size, rle_bytes
 from edge_runtime.dicom.files import INSTALL_DICOM, MOST_FILE_BYTES, read_elements, silenced
 from edge_runtime.dicom.grey_table import BITS_STORED, is_inverted, make_grey_table
+from edge_runtime.dicom.isolated import decode_apart
 from edge_runtime.errors import DependencyError, EdgeError, ImageError
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def _decode(ds: Dataset, name: str, index: int) -> NDArray[Any]:
     try:
         if title:
             _check_frame(ds, syntax, index)
+        if plugin == "gdcm":
+            return decode_apart(lambda: decoder.as_array(ds, index=index, decoding_plugin=plugin)[0])
         return np.asarray(decoder.as_array(ds, index=index, decoding_plugin=plugin)[0])
     except _FrameError as error:
         raise ImageError(f"{name}: {title}: {error}", error.code) from None
