@@ -84,6 +84,17 @@ def _occupy_closed_streams() -> None:
         sys.stderr = open(os.devnull, "w")
 
 
+def echo_result(text: str) -> None:
+    """Prints a result that programs read, such as JSON.
+
+    Raises:
+        OSError: standard output is closed, and the result would be lost.
+    """
+    if isinstance(sys.stdout, _ClosedOutput):
+        _ = sys.stdout.buffer
+    click.echo(text)
+
+
 class _ClosedOutput(io.TextIOBase):
     """In place of a standard output that is closed: words to people are dropped, results are refused."""
 

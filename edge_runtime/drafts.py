@@ -29,9 +29,9 @@ def draft_name(target: Path, kind: str = DRAFT) -> Path:
     return target.with_name(f".{target.name}.x{secrets.token_hex(8)}.{kind}")
 
 
-def new_draft_file(target: Path) -> tuple[Path, int]:
+def new_draft_file(target: Path, mode: int = 0o666) -> tuple[Path, int]:
     """(path, open descriptor that holds the lock) of an empty file beside its place."""
-    return _new_draft(target, _create_file)
+    return _new_draft(target, lambda path: _create_file(path, mode))
 
 
 def new_draft_folder(target: Path, mode: int = 0o777) -> tuple[Path, int]:
@@ -166,8 +166,8 @@ def _new_draft(target: Path, create: Callable[[Path], int]) -> tuple[Path, int]:
     raise FileNotFoundError(errno.ENOENT, "no draft can be made in its folder", str(target))
 
 
-def _create_file(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _create_file(path: Path, mode: int) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 
 def _create_folder(path: Path, mode: int) -> int:

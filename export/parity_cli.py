@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.command import Command
+from edge_runtime.command import Command, echo_result
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.errors import GateError
 from edge_runtime.terminal_text import escaped, escaped_lines
@@ -65,7 +65,10 @@ def main(
         with Console(file=terminal).status("starting") as status:
             suite = run_suite(Sources(bundle, folder, **options), limits, layers, status.update)
     found = suite.to_dict(worst)
-    click.echo(json.dumps(found) if as_json else escaped_lines(suite_text(suite, worst)))
+    if as_json:
+        echo_result(json.dumps(found))
+    else:
+        click.echo(escaped_lines(suite_text(suite, worst)))
     if out is not None:
         with whole_folder(out, is_parity_folder) as draft:
             (draft / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edge_runtime import __version__
-from edge_runtime.command import Command
+from edge_runtime.command import Command, echo_result
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.terminal_text import escaped
 from train.config import SPLITS, TrainConfig
@@ -126,7 +126,7 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
             return
         evaluation = train_and_evaluate(config, data, out, resume)
     if as_json:
-        click.echo(json.dumps(evaluation.to_dict()))
+        echo_result(json.dumps(evaluation.to_dict()))
         return
     for row in evaluation.rows():
         figures, mark = row.figures, "  leaked" if row.leaked else ""

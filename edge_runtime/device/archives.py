@@ -10,7 +10,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from edge_runtime.device.signatures import (
     is_plain_path,
     signed_files,
 )
+from edge_runtime.drafts import clear_drafts, new_draft_folder, remove
 from edge_runtime.errors import GateError, ModelError, StorageError
 
 PACKAGE_SIGNATURE = "package.sig"
@@ -49,13 +49,15 @@ def proven_package(archive: Path, trusted: TrustedKey, room: Path) -> Iterator[P
         StorageError: it cannot be read or unpacked.
     """
     try:
-        work = Path(tempfile.mkdtemp(dir=room, prefix=".incoming-"))
+        clear_drafts(room)
+        work, held = new_draft_folder(room / "incoming", 0o700)
     except OSError as error:
         raise StorageError(f"{room}: cannot be written to: {error.strerror}") from error
     try:
         yield _unpack(archive, trusted, work)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
+        os.close(held)
 
 
 def _unpack(archive: Path, trusted: TrustedKey, work: Path) -> Path:

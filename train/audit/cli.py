@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edge_runtime import __version__
-from edge_runtime.command import Command
+from edge_runtime.command import Command, echo_result
 from edge_runtime.errors import GateError
 from edge_runtime.terminal_text import escaped, escaped_lines
 
@@ -57,7 +57,10 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
         refuse_other_report(out)
     with messages_on_standard_error(), show_progress() as progress:
         findings = audit(data, options["positive"], options["seed"], progress, table=options["groups"])
-    click.echo(json.dumps(findings.to_dict(), indent=1) if as_json else escaped_lines(summarise(findings)))
+    if as_json:
+        echo_result(json.dumps(findings.to_dict(), indent=1))
+    else:
+        click.echo(escaped_lines(summarise(findings)))
     if out is not None:
         from train.audit.report_page import write_report  # with matplotlib: seconds that only a page is worth
 

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from edge_runtime.dicom.patients import SALT_BYTES, patient_key
+from edge_runtime.drafts import clear_drafts, new_draft_file, remove
 from train.audit import cache
 
 _SALT_FILE = "salt"
@@ -26,12 +27,15 @@ def _salt(folder: Path) -> bytes:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         # Beside its place first, and linked there: of two that begin at once, both take what stands there then.
-        draft = folder / f"{_SALT_FILE}-{secrets.token_hex(8)}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(secrets.token_bytes(SALT_BYTES))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
+        clear_drafts(folder)
+        draft, descriptor = new_draft_file(path, 0o600)
+        try:
+            os.write(descriptor, secrets.token_bytes(SALT_BYTES))
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            remove(draft)
+            os.close(descriptor)
         stored = path.read_bytes()
         if len(stored) == SALT_BYTES:
             return stored

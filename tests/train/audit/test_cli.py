@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,10 @@ def test_a_name_neither_forges_a_line_nor_steers_the_terminal(data: Path) -> Non
         (data / "fractured" / name).write_text("no image")
     output = CliRunner().invoke(main, [str(data)]).output
     assert "\x1b" not in output and r"b\nFit for evaluation.png" in output and r"a\x1b[31m.png" in output
+
+
+def test_a_result_for_programs_that_goes_nowhere_is_a_failure(data: Path, repository: Path) -> None:
+    command = f'exec "{sys.executable}" -m train.audit.cli "{data}" --json >&-'
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 6 and "standard output: closed" in done.stderr
