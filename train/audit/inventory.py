@@ -75,7 +75,7 @@ def take_inventory(root: Path, positive: str | None = None, progress: Progress |
         else:
             readable.append((placement, content))
     if not readable:
-        raise DataError(_nothing_readable(root, unreadable))
+        raise DataError(f"{_nothing_readable(root, unreadable)}{advice(files)}")
     try:
         labels = resolve_labels(_spellings(readable), positive)
     except DataError as error:

@@ -24,6 +24,7 @@ _SPLIT_NAMES = {
     "testing": "test",
 }
 _MOST = 0.9  # of the files lie in a class folder; a few may lie about elsewhere
+_PAPERS = (".txt", ".json", ".xml", ".yaml", ".yml", ".md", ".pdf", ".ini")  # beside images, as annotations are
 _STUDY = re.compile(r"study\d+_(positive|negative)", re.IGNORECASE)  # MURA
 _PATIENT = re.compile(r"patient\d+", re.IGNORECASE)  # MURA
 
@@ -42,7 +43,7 @@ def find_levels(paths: Sequence[str]) -> Levels:
     Args:
         paths: of its files, relative to the root.
     """
-    folders = [parts for path in paths if (parts := path.split("/")[:-1])]
+    folders = [parts for path in paths if (parts := path.split("/")[:-1]) and not path.lower().endswith(_PAPERS)]
     deepest = max(map(len, folders), default=0)
     split = next((level for level in range(deepest) if _is_split_level(folders, level)), None)
     first_class = next((level for level in range(deepest) if _is_class_level(folders, level)), None)
@@ -103,8 +104,10 @@ def advice(paths: Sequence[str]) -> str:
     """What to say beside an error about class folders: which layout this is, or which folders hold class folders."""
     folders = {tuple(path.split("/")[:-1]) for path in paths}
     names = {normalise(name) for parts in folders for name in parts}
-    if {"images", "labels"} <= names:
-        return "; it holds images and labels (YOLO): boxes and no classes; sort the images into two class folders"
+    if "images" in names and not any(map(is_class_word, names)):
+        return (
+            "; this is laid out for boxes (YOLO: images, labels), without classes: sort the images into class folders"
+        )
     depths = ((parts, depth) for parts in folders for depth in range(1, len(parts)) if is_class_word(parts[depth]))
     above = sorted({"/".join(parts[:depth]) for parts, depth in depths})
     return f"; class folders stand deeper, in {', '.join(above[:3])}: give one of these" if above else ""

@@ -64,8 +64,14 @@ def test_mura_tells_label_and_patient_by_its_folders():
     assert found == {("train", "positive", "patient00001"), ("val", "negative", "patient00002")}
 
 
-def test_boxes_without_classes_are_told_as_what_they_are():
-    assert "YOLO" in advice(files(*(f"{s}/{kind}" for s in SPLITS for kind in ("images", "labels"))))
+@pytest.mark.parametrize("layout", ["{0}/images {0}/labels", "images/{0} labels/{0}", "{0}/images"])
+def test_boxes_without_classes_are_told_as_what_they_are(layout):
+    assert "YOLO" in advice(files(*(folder for split in SPLITS for folder in layout.format(split).split())))
+
+
+def test_annotations_beside_the_images_say_nothing_about_levels():
+    papers = ["Annotations/YOLO/a.txt", "Annotations/COCO JSON/b.json", "Annotations/VOC/c/d.xml"]
+    assert find_levels([*files("images/Fractured", "images/Non_fractured"), *papers]) == Levels(None, 1)
 
 
 def test_where_class_folders_stand_deeper_the_folder_to_give_is_named():
