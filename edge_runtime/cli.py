@@ -148,7 +148,7 @@ def _print_prediction(prediction: Prediction, as_json: bool) -> None:
         _write(encode_line(prediction.to_dict()))
     else:
         why = f"  ({prediction.reason})" if prediction.decision == "abstain" else ""
-        _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {prediction.path}{why}")
+        _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {escaped(str(prediction.path))}{why}")
         for warning in prediction.warnings:
             _tell_warning(f"{prediction.path}: {warning}")
 
@@ -157,7 +157,7 @@ def _print_failure(source: Path | bytes, error: ImageError | DependencyError | S
     if as_json:
         _write(encode_line(failure_record("-" if isinstance(source, bytes) else source, error)))
     else:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {escaped(str(error))}", err=True)
 
 
 def _tell_warning(text: str) -> None:
@@ -231,7 +231,7 @@ def _bench(
 def _watch(settings: WatchSettings) -> int:
     from edge_runtime.watching.watcher import watch
 
-    watch(settings, tell=lambda message: click.echo(message, err=True))
+    watch(settings, tell=lambda message: click.echo(escaped(message), err=True))
     return 0
 
 

@@ -294,3 +294,13 @@ def test_a_shell_sees_it_all(tiny_bundle, golden_images, repository):
     }
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (0, 1, "")
+
+
+def test_a_name_neither_forges_a_line_nor_steers_the_terminal(edge_infer_process, tiny_bundle, golden_images, tmp_path):
+    for name in ("a\x1b]0;pwned\x07\x1b[31m.png", "b\nnot fractured  0.001  patient_7.png"):
+        (tmp_path / name).write_bytes(golden_images[0].read_bytes())
+    (tmp_path / "c\n\x1b[2J.png").write_bytes(b"no image")
+    done = edge_infer_process("--model", tiny_bundle, tmp_path)
+    assert len(done.stdout.splitlines()) == 2 and len(done.stderr.splitlines()) >= 1
+    assert b"\x1b" not in done.stdout + done.stderr and rb"b\nnot fractured" in done.stdout
+    assert rb"c\n\x1b[2J.png" in done.stderr
