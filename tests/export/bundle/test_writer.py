@@ -159,3 +159,15 @@ def test_a_bundle_with_anything_unlisted_is_not_replaced(bundle_copy, added):
 def test_a_damaged_bundle_may_be_replaced(bundle_copy):
     (bundle_copy / "model_int8.onnx").unlink()
     assert is_bundle(bundle_copy)
+
+
+def test_of_the_state_of_fine_tuning_only_what_is_ours_is_removed(tmp_path):
+    state = tmp_path / ".bundle.fine-tuning"
+    state.mkdir()
+    (state / "0123456789abcdef.npz").touch()
+    (state / "thesis.npz").touch()
+    exporter._remove_state(state)
+    assert tree(tmp_path) == {".bundle.fine-tuning", ".bundle.fine-tuning/thesis.npz"}
+    (state / "thesis.npz").unlink()
+    exporter._remove_state(state)
+    assert not tree(tmp_path)
