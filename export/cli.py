@@ -10,11 +10,12 @@ import click
 
 from edge_runtime.command import Command
 from edge_runtime.drafts import temporary_files_of
+from edge_runtime.spec import ASPECTS
 from edge_runtime.terminal_text import escaped, escaped_lines
 from export.limits import PRESETS, Limits, limits_of
 from export.package.command import package_options
 from export.quantize.recipes import AUTO, NAMES
-from export.request import FORMATS, ExportRequest
+from export.request import FORMATS, RANGES, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -33,6 +34,13 @@ def _parse_formats(context: click.Context, parameter: click.Parameter, text: str
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if not set(names) <= set(FORMATS):
         raise click.BadParameter(f"{text!r}; one or more of {','.join(FORMATS)} were expected")
+    return names
+
+
+def _parse_labels(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    if len(set(names)) != len(names) or "" in names or len(names) == 1:
+        raise click.BadParameter(f"{text!r}; two or more different names were expected, such as normal,fractured")
     return names
 
 
@@ -56,7 +64,12 @@ def take_limits(options: dict[str, Any]) -> Limits:
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")
 @click.option("--data", type=_FOLDER, help="Folder of the radiographs, where it has moved since training.")
-@click.option("--spec", type=_FILE, help="Spec of a network made elsewhere.")
+@click.option("--spec", type=_FILE, help="Spec of a network made elsewhere, in place of the five options below.")
+@click.option("--labels", default="", callback=_parse_labels, help="Its classes in its own order: NEGATIVE,POSITIVE.")
+@click.option("--positive", help="Which of the labels is the positive class; needed where there are three or more.")
+@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of its decision. [0.5]")
+@click.option("--aspect", type=click.Choice(ASPECTS), help="How images become square. [stretch, as Keras' loaders do]")
+@click.option("--input-range", type=click.Choice(RANGES), help="Values that it takes; without it, read from it.")
 @click.option(
     "--formats", default=",".join(FORMATS), show_default=True, callback=_parse_formats, help="Of model files."
 )
@@ -75,8 +88,9 @@ def take_limits(options: dict[str, Any]) -> Limits:
 def main(**options: Any) -> None:
     """Turns a trained network into a bundle of files for devices, and prints how they agree with it.
 
-    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --spec. With --package,
-    the bundle also becomes one archive that installs on a machine without a network; a BUNDLE is packaged as it is.
+    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --labels or
+    --spec. With --package, the bundle also becomes one archive that installs on a machine without a network; a BUNDLE
+    is packaged as it is.
     """
     from export.quiet import quiet_converters
 

@@ -17,7 +17,7 @@ from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
 from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
 from export.inputs.image_sets import Evidence, ImageSet, choosing_images, gather, read_training_images
-from export.inputs.run_reader import FloatNetwork, open_network
+from export.inputs.run_reader import Classes, FloatNetwork, open_network
 from export.limits import goal_of
 from export.quantize.recipes import AUTO, NAMES, ROUNDING, TRAINED, Material, open_recipe
 from export.request import ExportRequest
@@ -50,7 +50,14 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
         GateError: a float file does not agree with the network, or an int8 file failed the gate.
     """
     refuse_foreign(request.out)
-    network = open_network(request.source, request.spec, request.data)
+    classes = Classes(request.labels, request.positive, request.threshold, request.aspect)
+    network = open_network(request.source, request.spec, request.data, classes)
+    prepared = None
+    if network.data_root is None:
+        tell("taking the network apart")
+        from export.inputs.foreign import reading
+
+        prepared = reading.prepare(network.model, network.positive, request.input_range, warn)
     tell("reading images")
     evidence = gather(request, network, warn)
 
@@ -60,7 +67,13 @@ def export(request: ExportRequest, tell: Tell, warn: Tell) -> Parity:
     from export.inputs import phantom_images
     from export.parity import gate, measures, table
 
-    model = grey_network.load_network(network.model, network.spec.size)
+    if prepared is None:
+        model = grey_network.load_network(network.model, network.spec.size)
+    else:
+        model = prepared.model
+        judging = evidence.judging
+        if not request.force:
+            reading.require_best_range(prepared, judging.images_u8, judging.labels, grey_network.float_probabilities)
     sample_u8 = evidence.judging.images_u8[:_SAMPLE]
     grey_model = grey_network.with_grey_input(model, sample_u8)
     folding = complexity.measure_gains(model, grey_model, sample_u8)

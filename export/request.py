@@ -8,6 +8,7 @@ from pathlib import Path
 from export.limits import Limits
 
 FORMATS = ("tflite", "onnx")
+RANGES = ("0..1", "0..255", "-1..1")  # values that a network made elsewhere may take
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,8 @@ class ExportRequest:
     limits: Limits = Limits()  # of the gate
     force: bool = False  # write a bundle that fails the gate, marked so
     calibrate_with_phantoms: bool = False  # although the network was trained on radiographs
+    labels: tuple[str, ...] = ()  # class names of a network made elsewhere, in its own order
+    positive: str | None = None  # which of them is the positive one; None: the last of two
+    threshold: float | None = None  # of its decision; None: 0.5
+    aspect: str | None = None  # of edge_runtime.spec.ASPECTS; None: `stretch`, as the loaders of Keras do
+    input_range: str | None = None  # values that it takes, `0..1`, `0..255` or `-1..1`; None: read from the network

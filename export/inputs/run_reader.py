@@ -1,6 +1,6 @@
 """What edge-train left behind, read back: the network, its spec, its split of the images and its calibration images.
 
-A network made elsewhere comes as a `.keras` file and a spec; it has no split and no calibration of its own.
+A network made elsewhere comes as a model file with a spec or options; it has no split and no calibration of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge_runtime.errors import DataError, ImageError, ModelError
 from edge_runtime.images import read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
+from export.inputs.foreign.archive import input_side, is_saved_model
 
 MODEL = "model.keras"
 SPEC = "spec.json"
@@ -53,32 +54,60 @@ class FloatNetwork:
     train: tuple[LabelledImage, ...] = ()  # the splits; empty for a network made elsewhere
     val: tuple[LabelledImage, ...] = ()  # chose the best epoch; may be empty
     test: tuple[LabelledImage, ...] = ()  # chose nothing
+    positive: int | None = None  # unit of a network made elsewhere that is the positive class; None: the last of two
 
 
-def open_network(source: Path, spec: Path | None, data: Path | None) -> FloatNetwork:
-    """The network in a run folder, or in a `.keras` file.
+@dataclass(frozen=True)
+class Classes:
+    """What a user says of a network made elsewhere, in place of a spec."""
+
+    labels: tuple[str, ...] = ()  # class names in the network's own order
+    positive: str | None = None  # one of them; None: the last of two
+    threshold: float | None = None  # None: 0.5
+    aspect: str | None = None  # None: `stretch`
+
+    def spec(self, name: str, side: int) -> ModelSpec:
+        """The spec that these make.
+
+        Raises:
+            DataError: the labels are missing, or the positive one of many is.
+        """
+        if len(self.labels) < 2:
+            raise DataError(
+                "which classes? --labels NEGATIVE,POSITIVE in the order in which the network learnt them (Keras sorts "
+                "folder names), such as --labels normal,fractured; or a spec: --spec SPEC.json"
+            )
+        if len(self.labels) > 2 and self.positive is None:
+            raise DataError(f"{len(self.labels)} labels; which one is positive? --positive {self.labels[-1]}")
+        positive = self.labels[-1] if self.positive is None else self.positive
+        others = [label for label in self.labels if label != positive]
+        labels = (others[0] if len(others) == 1 else f"not {positive}", positive)
+        threshold = 0.5 if self.threshold is None else self.threshold
+        return ModelSpec(name, side, self.aspect or "stretch", "bilinear", labels, threshold, "radiograph")
+
+
+def open_network(source: Path, spec: Path | None, data: Path | None, classes: Classes | None = None) -> FloatNetwork:
+    """The network in a run folder, or in a `.keras` or `.h5` file.
 
     Args:
         source: run folder, or `.keras` file.
-        spec: spec of a `.keras` file; None for a run.
+        spec: spec of a model file; None for a run, or where `classes` say what it would.
         data: folder of the radiographs where they are not where they were in training.
+        classes: what a user said of a network made elsewhere.
 
     Raises:
         ModelError: the network or its spec is missing or damaged.
         DataError: the run's list of images is.
     """
-    if source.is_dir():
+    if source.is_dir() and not is_saved_model(source):
         if spec is not None:
             raise DataError(f"--spec {spec}: a run folder has its own {SPEC}; --spec is for a .keras file")
         network = _read_run(source)
         return network if data is None else replace(network, data_root=data)
-    if not source.is_file():
-        raise ModelError(f"{source}: no such run folder or .keras file")
-    if spec is None:
-        raise DataError(f"{source}: a network made elsewhere needs its spec: --spec SPEC.json")
     if data is not None:
         raise DataError(f"--data {data}: needs a run folder, whose {SPLIT} says which images are for testing")
-    return FloatNetwork(source, _read_spec(spec))
+    side = input_side(source)
+    return _read_elsewhere(source, side, spec, classes or Classes())
 
 
 def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArray[np.uint8]:
@@ -106,6 +135,28 @@ def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArr
         except ImageError as error:
             raise DataError(f"an image of the run cannot be read: {error}") from error
     return images_u8
+
+
+def _read_elsewhere(source: Path, side: int, path: Path | None, classes: Classes) -> FloatNetwork:
+    """A network made elsewhere, with the spec that was given or that the options make."""
+    if path is not None:
+        if classes != Classes(positive=classes.positive):
+            raise DataError(f"--spec {path}: says labels, threshold and aspect itself; leave those options out")
+        spec = _read_spec(path)
+        if spec.size != side:
+            raise ModelError(f"{path}: field size is {spec.size}; {side} was expected, as the network's input is")
+        names = spec.labels
+    else:
+        spec, names = classes.spec(source.stem, side), classes.labels
+    return FloatNetwork(source, spec, positive=_place(classes.positive, names))
+
+
+def _place(positive: str | None, names: tuple[str, ...]) -> int | None:
+    if positive is None:
+        return None
+    if positive not in names:
+        raise DataError(f"--positive {positive}: no class of that name; the labels are {', '.join(names)}")
+    return names.index(positive)
 
 
 def _read_run(folder: Path) -> FloatNetwork:

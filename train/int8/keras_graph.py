@@ -1,12 +1,13 @@
 """Flat functional networks as graphs: walked, and rebuilt with other layers in place of some.
 
 The only file that touches what Keras keeps private of its graph (`_inbound_nodes`, `_outbound_nodes`,
-`_keras_history`): where an update of Keras moves these, it is mended here alone.
+`_keras_history`, `_nodes_by_depth`): where an update of Keras moves these, it is mended here alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -101,3 +102,31 @@ def layers_above(layer: layers.Layer) -> list[layers.Layer]:
 def writer(tensor: Tensor) -> layers.Layer:
     """The layer that writes a symbolic tensor."""
     return tensor._keras_history.operation
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer or an operation inside a functional network."""
+
+    operation: Any  # layer, nested network, or operation of keras.ops
+    outputs: Inputs  # symbolic tensors that it writes
+    arguments: Callable[[dict[int, Any]], tuple[tuple[Any, ...], dict[str, Any]]]  # values by tensor id -> args, kwargs
+
+
+def is_graph(model: keras.Model) -> bool:
+    """Whether a network can be walked: functional, or sequential and built."""
+    return hasattr(_graph(model), "_nodes_by_depth")
+
+
+def calls(model: keras.Model) -> Iterator[Call]:
+    """The calls inside a network that is a graph, in order of execution; a nested network is one call."""
+    nodes_by_depth = _graph(model)._nodes_by_depth
+    for depth in sorted(nodes_by_depth, reverse=True):
+        for node in nodes_by_depth[depth]:
+            if not node.is_input:
+                yield Call(node.operation, node.output_tensors, node.arguments.fill_in)
+
+
+def _graph(model: keras.Model) -> Any:
+    """Where a network keeps its graph: a sequential one in a functional one inside."""
+    return getattr(model, "_functional", None) or model

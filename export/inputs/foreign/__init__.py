@@ -1,0 +1,1 @@
+"""Networks that somebody else trained: read, flattened and brought to one grey input and one probability."""

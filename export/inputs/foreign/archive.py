@@ -1,0 +1,139 @@
+"""What a model file holds, read without TensorFlow: a network that cannot be taken is refused at once.
+
+A `.keras` file is a ZIP with the network's structure as JSON, an `.h5` file has it as an attribute. Whatever is no
+layer of Keras itself would need its author's code, which is not here and would not be run if it were.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import ModelError
+
+SAVED_MODEL = "saved_model.pb"  # inside the folder of a SavedModel
+
+_CONFIG = "config.json"  # inside a `.keras` file
+_H5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NETWORKS = ("Functional", "Sequential", "Model")  # class names of networks that are graphs
+_ADVICE = "networks of Keras' own layers can be exported"
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a folder is a SavedModel of TensorFlow."""
+    return (path / SAVED_MODEL).is_file()
+
+
+def input_side(path: Path) -> int:
+    """The side of the square image that a network takes, pixels, read from its file.
+
+    Raises:
+        ModelError: as `require_known_layers`, or its input is no square image of fixed size.
+    """
+    shapes = [
+        part["config"].get("batch_shape") or part["config"].get("batch_input_shape")
+        for part in _parts(require_known_layers(path).get("config"))
+        if isinstance(part.get("config"), dict) and part["class_name"] == "InputLayer"
+    ]
+    shape = next((shape for shape in shapes if shape), None)
+    if not isinstance(shape, list) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ModelError(f"{path}: input {shape}; an image of (side, side, 3) or (side, side, 1) was expected")
+    if not isinstance(shape[1], int) or shape[1] != shape[2]:
+        raise ModelError(f"{path}: input {shape[1:]}; a square of fixed size was expected: give Input((224, 224, 3))")
+    return int(shape[1])
+
+
+def require_known_layers(path: Path) -> dict[str, Any]:
+    """The structure of a `.keras` or `.h5` file, refused where Keras does not know a part of it.
+
+    Raises:
+        ModelError: no network, a subclassed one, or one with a layer of its author's own.
+    """
+    if is_saved_model(path):
+        raise ModelError(f"{path}: a SavedModel, of which no layers are left; give model.save('NAME.keras')")
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder that is no SavedModel ({SAVED_MODEL} is missing) and no run of edge-train")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such run folder or model file")
+    config = _config(path)
+    kind = config.get("class_name")
+    if kind not in _NETWORKS or _is_custom(config):
+        raise ModelError(
+            f"{path}: a subclassed network ({kind}), whose structure is Python code that the file does not hold; "
+            "rebuild it as a functional model with the same layers"
+        )
+    for part in _parts(config.get("config")):
+        name = part.get("config", {}).get("name", "") if isinstance(part.get("config"), dict) else ""
+        if part["class_name"] == "Lambda":
+            raise ModelError(
+                f"{path}: layer {name!r} is a Lambda, Python code inside the file, which is never run; put a layer of "
+                "Keras in its place (Rescaling, Normalization, Reshape, ...)"
+            )
+        if _is_custom(part):
+            raise ModelError(
+                f"{path}: {name or part['class_name']!r} is a custom layer ({part['class_name']}); {_ADVICE}: rebuild "
+                "it of these"
+            )
+    return config
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The structure of the network in a file."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(_H5_SIGNATURE))
+        text = _h5_config(path) if start == _H5_SIGNATURE else _keras_config(path)
+        config = json.loads(text)
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be loaded as a Keras network: it is damaged, or no .keras file") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: cannot be loaded as a Keras network: its structure is damaged")
+    return config
+
+
+def _keras_config(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(_CONFIG)
+
+
+def _h5_config(path: Path) -> str | bytes:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as content:
+            found = content.attrs.get("model_config")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be loaded as a Keras network: {error}") from error
+    if found is None:
+        raise ModelError(
+            f"{path}: holds weights without the network's structure; save the whole model: model.save('NAME.keras')"
+        )
+    text: str | bytes = found
+    return text
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every object that is described inside a configuration: layers, nested networks, initialisers, policies."""
+    if isinstance(config, dict):
+        if isinstance(config.get("class_name"), str) and "config" in config:
+            yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _parts(value)
+
+
+def _is_custom(part: dict[str, Any]) -> bool:
+    """Whether Keras itself does not have this class. Old `.h5` files do not say where a class comes from."""
+    registered, module = part.get("registered_name"), part.get("module")
+    if part["class_name"] in ("__tuple__", "__numpy__", "__tensor__", "__lambda__", "function"):
+        return part["class_name"] == "__lambda__"
+    if registered and ">" in registered:
+        return True
+    if module is None:
+        return "registered_name" in part
+    return not (module == "builtins" or module.split(".")[0] == "keras")

@@ -1,0 +1,52 @@
+"""Operations of Keras between layers (`x / 127.5`, `keras.ops.mean(x)`) as layers: then a graph has one kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, tree
+
+
+class Slot:
+    """Stands where an argument is the layer's n-th input tensor."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class OperationLayer(layers.Layer):
+    """One call of a keras operation with the constants that it was called with.
+
+    Args:
+        operation: of keras.ops, as it stands in a functional graph; it has no state.
+        call_arguments: (args, kwargs) of the call, with a Slot for each input tensor.
+    """
+
+    def __init__(self, operation: Any, call_arguments: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.operation = operation
+        self.call_arguments = call_arguments
+
+    def call(self, inputs: Any) -> Any:
+        """What the operation makes of the layer's inputs: one tensor, or a list of them."""
+        tensors = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        args, kwargs = tree.map_structure(lambda value: self._value(value, tensors), self.call_arguments)
+        return self.operation.call(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for copies inside this process."""
+        return {**super().get_config(), "operation": self.operation, "call_arguments": self.call_arguments}
+
+    def _value(self, value: Any, tensors: Any) -> Any:
+        if isinstance(value, Slot):
+            return tensors[value.index]
+        if is_constant(value) and np.issubdtype(np.asarray(value).dtype, np.floating):
+            return keras.ops.convert_to_tensor(np.asarray(value, np.float64), self.compute_dtype)
+        return value
+
+
+def is_constant(value: Any) -> bool:
+    """Whether an argument is an array or a tensor with values, in place of a number or a symbol."""
+    return isinstance(value, np.ndarray) or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor))

@@ -1,0 +1,162 @@
+"""A network made elsewhere from its file to what is exported: flat, one grey input, one probability, proven equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from edge_runtime.errors import GateError, ModelError
+from export.inputs.foreign.archive import require_known_layers
+from export.inputs.foreign.flattening import flattened
+from export.inputs.foreign.head import choose_output, ending, probability_of, with_probability
+from export.inputs.foreign.input_scaling import RANGES, expected_range, from_grey
+from export.inputs.foreign.precision import flat_in_float64, with_precision
+from train.metrics import auc
+
+# Both are calculated in float64; what is left is that kernels with a scaling inside are rounded to float32 once.
+PROOF_TOLERANCE = 1e-5
+CLEARLY = 0.05  # of AUC: less may be chance, or a network that hardly minds its range
+
+_DRAWS, _SEED = 400, 0  # of the bootstrap
+_PROOF_IMAGES = 4
+_DEFAULT = "0..1"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network made elsewhere, ready for export."""
+
+    model: keras.Model  # flat, takes `grey` (N, S, S, 1), 0 to 1, gives `probability` (N, 1)
+    flat: keras.Model  # the same over its own input
+    value_range: str  # of its own input, of RANGES
+
+
+def prepare(path: Path, positive: int | None, input_range: str | None, warn: Tell) -> Prepared:
+    """The network of a `.keras` or `.h5` file, ready for export.
+
+    Args:
+        path: of the file.
+        positive: see `head.with_probability`.
+        input_range: of RANGES; None reads it from what the network does first.
+        warn: is given what a user ought to know.
+
+    Raises:
+        ModelError: it cannot be loaded, or has a part that cannot be exported.
+    """
+    require_known_layers(path)
+    tf.config.set_visible_devices([], "GPU")
+    try:
+        return _prepared(_loaded(path), positive, input_range, warn)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # Keras and TensorFlow raise whatever they do; a line of it tells which layer
+        raise ModelError(f"{path}: cannot be taken apart into its layers: {_first_line(error)}") from error
+
+
+def require_best_range(
+    prepared: Prepared, images_u8: NDArray[np.uint8], labels: NDArray[np.int64] | None, answers: Any
+) -> None:
+    """Refuses a reading of the input's range where another one tells the classes apart clearly better.
+
+    Args:
+        prepared: the network.
+        images_u8: (N, S, S), grey.
+        labels: (N,); None where unknown, which tells nothing.
+        answers: the function that gives a network's probabilities of images.
+
+    Raises:
+        GateError: another one does.
+    """
+    if labels is None or np.unique(labels).size < 2:
+        return
+    own = answers(prepared.model, images_u8)
+    for name in RANGES:
+        if name == prepared.value_range:
+            continue
+        other = answers(from_grey(prepared.flat, RANGES[name]), images_u8)
+        if _shown_better(labels, own, other):
+            raise GateError(
+                f"input {name} gives an AUC of {auc(labels, other):.3f} on the evaluation images, and "
+                f"{prepared.value_range} only {auc(labels, own):.3f}: the network learnt from other values; "
+                f"give --input-range {name}"
+            )
+
+
+def _prepared(original: keras.Model, positive: int | None, input_range: str | None, warn: Tell) -> Prepared:
+    flat = choose_output(flattened(original), warn)
+    names = [tensor.name for tensor in original.outputs]
+    chosen = 0 if len(names) == 1 else _place_of_output(flat, original)
+    activation = ending(flat)
+    value_range = input_range or expected_range(flat)
+    if value_range is None:
+        value_range = _DEFAULT
+        warn(f"the network does not scale its input: taken as {_DEFAULT}; --input-range says otherwise")
+    answering, end = with_probability(flat, positive)
+    if activation == "linear":
+        warn(f"the network ends in scores without activation ({end}): taken as logits")
+    model = from_grey(answering, RANGES[value_range])
+    _prove(original, model, chosen, activation, positive, RANGES[value_range])
+    return Prepared(model, answering, value_range)
+
+
+def _loaded(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its readers do: zipfile's, h5py's, json's, its own
+        raise ModelError(f"cannot be loaded as a Keras network: {_first_line(error)}") from error
+
+
+def _place_of_output(flat: keras.Model, original: keras.Model) -> int:
+    """Which output of the original the flat network kept."""
+    shapes = [tensor.shape for tensor in original.outputs]
+    return shapes.index(flat.outputs[0].shape)
+
+
+def _prove(
+    original: keras.Model,
+    model: keras.Model,
+    chosen: int,
+    activation: str,
+    positive: int | None,
+    value_range: tuple[float, float],
+) -> None:
+    """Holds the prepared network to the original, both in float64, on images in the network's own range."""
+    _, side, _, channels = original.inputs[0].shape
+    grey = np.random.default_rng(_SEED).integers(0, 256, (_PROOF_IMAGES, side, side, 1)) / 255.0
+    brightness = np.linspace(0.25, 1.0, _PROOF_IMAGES).reshape(-1, 1, 1, 1)
+    grey = np.rint(grey * brightness * 255.0) / 255.0  # what a device can see, dark and bright
+    low, high = value_range
+    scores = with_precision(original, "float64")(np.repeat(low + (high - low) * grey, channels, -1), training=False)
+    scores = np.asarray(scores[chosen] if isinstance(scores, (list, tuple)) else scores)
+    expected = probability_of(scores, activation, positive)
+    given = np.asarray(flat_in_float64(model)(grey, training=False))[:, 0]
+    difference = float(np.abs(given - expected).max())
+    if not difference <= PROOF_TOLERANCE:
+        raise ModelError(
+            f"flattened, it answers differently by {difference:.1e} (at most {PROOF_TOLERANCE:.0e} was expected): "
+            "it has a part that is not understood here"
+        )
+
+
+def _shown_better(labels: NDArray[np.int64], own: Any, other: Any) -> bool:
+    """Whether the other answers are better by CLEARLY in 97.5 % of draws of the images."""
+    rng, gains = np.random.default_rng(_SEED), []
+    for _ in range(_DRAWS):
+        rows = rng.integers(0, len(labels), len(labels))
+        before, after = auc(labels[rows], own[rows]), auc(labels[rows], other[rows])
+        if before is not None and after is not None:
+            gains.append(after - before)
+    return bool(gains) and float(np.percentile(gains, 2.5)) > CLEARLY
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,200 @@
+"""Networks as other people make them become one flat network over grey, with the answers of the original."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import GateError, ModelError
+from export.quiet import quiet_converters
+
+with quiet_converters():
+    import keras
+    from keras import layers
+
+    from export.inputs.foreign.flattening import flattened
+    from export.inputs.foreign.input_scaling import RANGES, expected_range
+    from export.inputs.foreign.reading import PROOF_TOLERANCE, prepare, require_best_range
+    from train.int8.keras_graph import layers_in_order, tensors_read
+
+SIDE = 32
+GREY = np.random.default_rng(2).integers(0, 256, (6, SIDE, SIDE, 1)) / 255.0
+# Keras calculates in float32 here, and mixed precision in float16 beside.
+FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 2e-3
+
+
+def image():
+    return keras.Input((SIDE, SIDE, 3))
+
+
+def classified(x, head):
+    return head(layers.GlobalAveragePooling2D()(x))
+
+
+def nested():
+    """A backbone in a backbone, as tutorials of transfer learning write it."""
+    start = image()
+    stem = keras.Sequential(
+        [image(), layers.Conv2D(6, 3, 2, "same", use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+    )
+    backbone = keras.Model(start, stem(layers.RandomFlip()(start)))
+    backbone.trainable = False
+    outer = image()
+    x = backbone(layers.Rescaling(1 / 127.5, -1)(outer), training=False)
+    return keras.Model(outer, classified(layers.Dropout(0.2)(x), layers.Dense(2, activation="softmax")))
+
+
+def sequential():
+    body = [layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
+    return keras.Sequential([image(), layers.Rescaling(1 / 255), *body])
+
+
+def shared():
+    """One layer called twice, and operations between layers."""
+    start, twice = image(), layers.Conv2D(3, 3, padding="same", activation="relu")
+    x = keras.ops.relu(keras.ops.mean(twice(twice(start)), axis=[1, 2]) * 2.0 + 0.1)
+    return keras.Model(start, layers.Dense(1, activation="sigmoid")(x))
+
+
+def caffe():
+    """Colours in another order, each with a mean of its own; logits."""
+    start = image()
+    x = keras.applications.resnet50.preprocess_input(start)
+    return keras.Model(start, classified(layers.Conv2D(4, 3, padding="same")(x), layers.Dense(1)))
+
+
+def imagenet():
+    start, deviations = image(), np.array([0.229, 0.224, 0.225])
+    x = layers.Normalization(mean=[0.485, 0.456, 0.406], variance=deviations**2)(layers.Rescaling(1 / 255)(start))
+    x = layers.SeparableConv2D(4, 3, activation="relu")(layers.Conv2D(4, 3, padding="same")(x))
+    return keras.Model(start, classified(x, layers.Dense(3, activation="softmax")))
+
+
+def adapted():
+    """Normalisation that learnt its mean and deviation."""
+    normalisation = layers.Normalization()
+    normalisation.adapt(np.random.default_rng(1).normal([0.3, 0.5, 0.7], 0.2, (8, SIDE, SIDE, 3)))
+    start = image()
+    return keras.Model(start, classified(layers.Conv2D(4, 3)(normalisation(start)), layers.Dense(2)))
+
+
+def mixed():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        start = image()
+        x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False)(start)))
+        return keras.Model(start, classified(x, layers.Dense(1, activation="sigmoid", dtype="float32")))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def several():
+    """A second output that is no row of class scores."""
+    start = image()
+    x = layers.Conv2D(4, 3)(start)
+    return keras.Model(start, [x, classified(x, layers.Dense(1, activation="sigmoid"))])
+
+
+def softmax(scores):
+    return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+
+
+# kind -> (range that its first layers say, its positive unit, its own answer as a probability)
+KINDS = {
+    nested: ("0..255", None, lambda answer: answer[:, 1]),
+    sequential: ("0..255", None, lambda answer: answer[:, 0]),
+    shared: (None, 0, lambda answer: 1 - answer[:, 0]),
+    caffe: ("0..255", None, lambda answer: 1 / (1 + np.exp(-answer[:, 0]))),
+    imagenet: ("0..255", 1, lambda answer: answer[:, 1]),
+    adapted: ("0..1", 0, lambda answer: softmax(answer)[:, 0]),
+    mixed: (None, None, lambda answer: answer[:, 0]),
+    several: (None, None, lambda answer: answer[:, 0]),
+}
+
+
+def made(kind):
+    keras.utils.set_random_seed(4)
+    return kind()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
+    expected_reading, positive, probability = KINDS[kind]
+    original = made(kind)
+    original.save(tmp_path / "network.keras")
+    prepared = prepare(tmp_path / "network.keras", positive, None, warn=str)
+    assert expected_range(flattened(original)) == expected_reading
+    low, high = RANGES[prepared.value_range]
+    answers = original.predict(np.repeat(low + (high - low) * GREY, 3, axis=-1), verbose=0)
+    expected = probability(np.asarray(answers[-1] if isinstance(answers, list) else answers, np.float64))
+    given = prepared.model.predict(GREY, verbose=0)
+    assert given.shape == (len(GREY), 1) and prepared.model.inputs[0].shape == (None, SIDE, SIDE, 1)
+    tolerance = FLOAT16_TOLERANCE if kind is mixed else FLOAT32_TOLERANCE
+    assert np.abs(given[:, 0] - expected).max() <= tolerance + PROOF_TOLERANCE
+    used = [layer for layer in layers_in_order(prepared.model) if tensors_read(layer)]
+    assert not any(isinstance(layer, (keras.Model, layers.Dropout, layers.RandomFlip)) for layer in used)
+
+
+def test_an_h5_file_of_a_functional_network_is_taken(tmp_path):
+    made(nested).save(tmp_path / "network.h5")
+    assert prepare(tmp_path / "network.h5", None, None, warn=str).value_range == "0..255"
+
+
+def test_a_network_that_scales_nothing_is_taken_as_0_to_1_and_it_is_said(tmp_path):
+    made(mixed).save(tmp_path / "network.keras")
+    said = []
+    assert prepare(tmp_path / "network.keras", None, None, said.append).value_range == "0..1"
+    assert any("--input-range" in line for line in said)
+
+
+@keras.saving.register_keras_serializable()
+class Own(layers.Layer):
+    def call(self, images):
+        return images
+
+
+def with_layer(layer):
+    start = image()
+    return keras.Model(start, classified(layer(start), layers.Dense(1)))
+
+
+def ending_in(activation, units=1):
+    start = image()
+    return keras.Model(start, classified(start, layers.Dense(units, activation=activation)))
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (lambda: with_layer(Own(name="mine")), "'mine' is a custom layer"),
+        (lambda: with_layer(layers.Lambda(lambda x: x * 2, name="twice", output_shape=(SIDE, SIDE, 3))), "a Lambda"),
+        (lambda: ending_in("tanh"), "ends in 'tanh'"),
+        (lambda: ending_in("softmax"), "softmax over one unit"),
+        (lambda: ending_in("softmax", 3), "--positive"),
+    ],
+)
+def test_what_cannot_be_taken_is_one_line_that_says_why(network, says, tmp_path):
+    network().save(tmp_path / "network.keras")
+    with pytest.raises(ModelError, match=says) as refused:
+        prepare(tmp_path / "network.keras", None, None, warn=str)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_reading_of_the_range_that_tells_nothing_apart_is_refused(tmp_path):
+    start = image()
+    darkest = layers.GlobalAveragePooling2D()(layers.ReLU(threshold=1.5)(start))  # nothing of 0 to 1 gets through
+    head = layers.Dense(1, activation="sigmoid")
+    network = keras.Model(start, head(darkest))
+    head.set_weights([np.full((3, 1), 0.02), np.zeros(1)])
+    network.save(tmp_path / "network.keras")
+    prepared = prepare(tmp_path / "network.keras", None, "0..1", warn=str)
+    labels = np.arange(20) % 2
+    images_u8 = (np.full((20, SIDE, SIDE), 60) + 80 * labels[:, None, None]).astype(np.uint8)
+
+    def answers(model, images):
+        return model.predict(images[..., None] / 255.0, verbose=0)[:, 0]
+
+    with pytest.raises(GateError, match=r"--input-range 0\.\.255"):
+        require_best_range(prepared, images_u8, labels, answers)
+    require_best_range(prepare(tmp_path / "network.keras", None, "0..255", str), images_u8, labels, answers)
+    require_best_range(prepared, images_u8, None, answers)
