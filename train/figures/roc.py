@@ -1,0 +1,69 @@
+"""Areas under ROC curves by DeLong: their intervals, and whether two networks differ on the same radiographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from train.metrics import UNDEFINED, Z_95, Estimate
+
+
+@dataclass(frozen=True)
+class PairedAreas:
+    """Two areas on the same radiographs."""
+
+    difference: Estimate  # first minus second
+    z: float | None  # None where the two answers rank all radiographs alike
+    p: float  # two-sided
+
+    def is_not_inferior(self, margin: float) -> bool:
+        """Whether the first area is worse by less than a margin, one-sided at 2.5 %: the whole interval lies above."""
+        return self.difference.low is not None and self.difference.low > -margin
+
+
+def delong(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Estimate:
+    """AUC with its 95 % interval (DeLong 1988, doi 10.2307/2531595); of radiographs, each independent.
+
+    Args:
+        labels: (n,) 0 or 1.
+        probabilities: (n,).
+    """
+    placed = _placements(labels, probabilities[None])
+    if placed is None:
+        return UNDEFINED
+    area, half = float(placed[0][0]), Z_95 * float(np.sqrt(placed[1][0, 0]))
+    return Estimate(area, max(0.0, area - half), min(1.0, area + half))
+
+
+def compare_areas(
+    labels: NDArray[np.integer], first: NDArray[np.floating], second: NDArray[np.floating]
+) -> PairedAreas | None:
+    """The paired DeLong test of two networks' probabilities (n,); None with fewer than two of a class."""
+    placed = _placements(labels, np.stack([first, second]))
+    if placed is None:
+        return None
+    areas, covariance = placed
+    change = float(areas[0] - areas[1])
+    error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
+    interval = Estimate(change, change - Z_95 * error, change + Z_95 * error)
+    if error == 0.0:
+        return PairedAreas(interval, None, 1.0)
+    return PairedAreas(interval, change / error, float(2 * norm.sf(abs(change / error))))
+
+
+def _placements(
+    labels: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """(areas (k,), covariance (k, k)) of probabilities (k, n), by mid-ranks (Sun and Xu 2014)."""
+    positive = labels == 1
+    m, n = int(positive.sum()), int((~positive).sum())
+    if min(m, n) < 2:
+        return None
+    whole = rankdata(probabilities, axis=1)
+    of_positive = (whole[:, positive] - rankdata(probabilities[:, positive], axis=1)) / n
+    of_negative = 1.0 - (whole[:, ~positive] - rankdata(probabilities[:, ~positive], axis=1)) / m
+    covariance = np.atleast_2d(np.cov(of_positive)) / m + np.atleast_2d(np.cov(of_negative)) / n
+    return of_positive.mean(axis=1), covariance
