@@ -144,6 +144,7 @@ def test_the_validation_split_chooses_and_the_test_split_is_met_once(make_run, e
     done = edge_export(make_run("cnn"), "--int8", "--formats", "tflite", "--out", tmp_path / "bundle", *NO_LIMITS)
     assert done.exit_code == 0, done.output
     assert met == [
+        ("test split", "model_float32.tflite"),  # before any minute goes into int8; it chooses nothing
         ("validation split", "model_int8.tflite"),
         ("test split", "model_float32.tflite"),
         ("test split", "model_int8.tflite"),
@@ -202,3 +203,26 @@ def test_a_file_that_is_no_network_is_a_model_error(make_run, edge_export, tmp_p
 )
 def test_wrong_usage_has_its_exit_code(edge_export, tmp_path, arguments, exit_code):
     assert edge_export(*arguments, "--out", tmp_path / "bundle").exit_code == exit_code
+
+
+def test_a_network_made_elsewhere_needs_options_alone_and_a_constant_one_is_refused_or_marked(
+    make_run, edge_export, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr("export.inputs.phantom_images.CANDIDATES", 10)
+    import keras
+
+    start = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1)(start))
+    keras.Model(start, keras.layers.Dense(1, kernel_initializer="zeros")(pooled)).save(tmp_path / "constant.keras")
+    given = (tmp_path / "constant.keras", "--out", tmp_path / "bundle", "--formats", "tflite")
+    missing = edge_export(*given)
+    assert missing.exit_code == 2 and "--labels NEGATIVE,POSITIVE" in missing.stderr
+    given += ("--labels", "normal,fractured", "--evaluate", make_run("cnn") / "data")
+    refused = edge_export(*given)
+    assert refused.exit_code == 4 and "answers 0.500 to each of the" in refused.stderr
+    assert not (tmp_path / "bundle").exists()
+    forced = edge_export(*given, "--force")
+    assert forced.exit_code == 0, forced.output
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["parity"]["verdict"] == "failed"
+    assert manifest["spec"]["labels"] == ["normal", "fractured"] and manifest["spec"]["size"] == 32

@@ -1,0 +1,59 @@
+"""Is the trained network worth agreeing with? Files that repeat a constant, or chance, agree with it perfectly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.errors import GateError
+from export.parity.gate import FAILED
+from export.parity.measures import EvaluationSet, Parity
+from train.metrics import auc_with_interval
+
+FEWEST_IMAGES = 10  # fewer may well have one answer
+LEAST_SPREAD = 1 / 255  # of probabilities: one step of an int8 file, which would hold a single value
+LEAST_AUC = 0.6  # that the upper 97.5 % bound has to reach: below it, a network does not tell the classes apart
+
+
+def doubt_about(images: EvaluationSet) -> str | None:
+    """Why agreement with these answers of the trained network would mean nothing; None where it means something."""
+    answers = images.reference
+    if not np.isfinite(answers).all():
+        return f"the trained network answers NaN to {int((~np.isfinite(answers)).sum())} of {len(answers)} images"
+    if len(answers) < FEWEST_IMAGES:
+        return None
+    spread = float(np.ptp(answers))
+    if spread < LEAST_SPREAD:
+        return (
+            f"the trained network answers {answers.mean():.3f} to each of the {len(answers)} images, whatever they "
+            "show; was it trained on other values? --input-range says which"
+        )
+    if images.labels is None:
+        return None
+    labels, probabilities = images.per_radiograph(answers)
+    if labels is None:
+        return None
+    area = auc_with_interval(labels, probabilities, np.arange(len(labels)))
+    if area.high is None or area.high >= LEAST_AUC:
+        return None
+    return (
+        f"the trained network is no better than chance on the {images.name}: AUC {area}; are labels, preprocessing "
+        "(--aspect, --input-range) and the positive class (--positive) those that it was trained with?"
+    )
+
+
+def require_worth(doubt: str | None) -> None:
+    """Refuses a reference that is not worth agreeing with.
+
+    Raises:
+        GateError: there is a doubt.
+    """
+    if doubt is not None:
+        raise GateError(f"{doubt}. No bundle was written; --force writes it, marked failed")
+
+
+def marked(parity: Parity, doubt: str) -> Parity:
+    """The same figures with every file failed for this reason, for they agree with nothing of worth."""
+    files = tuple(replace(one, verdict=FAILED, reasons=(doubt, *one.reasons)) for one in parity.files)
+    return replace(parity, files=files, verdict=FAILED)

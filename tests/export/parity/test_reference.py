@@ -1,0 +1,45 @@
+"""A reference that answers anything alike, or by chance, cannot be agreed with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import GateError
+from export.parity.measures import EvaluationSet
+from export.parity.reference import FEWEST_IMAGES, doubt_about, require_worth
+
+COUNT = 200
+LABELS = np.arange(COUNT) % 2
+NOISE = np.random.default_rng(0).uniform(0, 1, COUNT)
+
+
+def images(answers, labels=LABELS) -> EvaluationSet:
+    given = np.asarray(answers)
+    return EvaluationSet("evaluation images", np.zeros((len(given), 8, 8), np.uint8), labels, given)
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (np.full(COUNT, 0.7), "answers 0.700 to each of the 200 images"),
+        (np.where(np.arange(COUNT) == 3, np.nan, 0.5), "NaN to 1 of 200"),
+        (NOISE, "no better than chance on the evaluation images"),
+        (1 - LABELS, "no better than chance"),
+    ],
+)
+def test_a_constant_a_nan_and_chance_are_doubted_and_refused(answers, says):
+    doubt = doubt_about(images(answers))
+    assert says in doubt
+    with pytest.raises(GateError, match="--force"):
+        require_worth(doubt)
+
+
+def test_what_tells_classes_apart_is_not_doubted():
+    assert doubt_about(images(0.3 * LABELS + 0.5 * NOISE)) is None
+    assert doubt_about(images(NOISE, labels=None)) is None
+
+
+def test_few_images_doubt_nothing():
+    few = FEWEST_IMAGES - 1
+    assert doubt_about(images(np.full(few, 0.7), LABELS[:few])) is None
