@@ -110,17 +110,15 @@ def _judge_file(one: FileParity, limits: Limits, independent: bool) -> FileParit
     broken = tuple(f"{check.says}; the limit is {check.limit:g}" for check in all_checks if not check.kept)
     if broken:
         return replace(one, verdict=FAILED, reasons=broken)
-    doubts = _doubts(one, limits, independent, unknown=any(check.figure is None for check in all_checks))
+    doubts = _doubts(one, limits, independent)
     return replace(one, verdict=TOO_SMALL if doubts else PASSED, reasons=doubts)
 
 
-def _doubts(one: FileParity, limits: Limits, independent: bool, unknown: bool) -> tuple[str, ...]:
+def _doubts(one: FileParity, limits: Limits, independent: bool) -> tuple[str, ...]:
     """Why figures within their limits do not carry the claim; empty where they do."""
     doubts = []
     if not independent:
         doubts.append("the images that judged it calibrated it too; give others with --evaluate DIR")
-    if unknown:
-        doubts.append("AUC, sensitivity or specificity could not be judged; labelled images of both classes could")
     if one.changed_bound > limits.changed:
         needed = radiographs_needed(one.radiograph_decisions_changed, limits.changed)
         carried = "no number of radiographs" if needed is None else f"{needed} radiographs"

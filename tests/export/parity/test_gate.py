@@ -86,10 +86,11 @@ def test_images_that_calibrated_carry_no_claim_however_many():
     assert one.verdict == "too small" and "--evaluate" in one.reasons[0]
 
 
-def test_without_labels_the_claim_is_not_carried():
+def test_decisions_carry_the_claim_without_labels():
     unknown = {"radiograph_auc_change": None, "sensitivity": None, "specificity": None}
-    one = judged(**unknown)
-    assert one.verdict == "too small" and "labelled images" in one.reasons[0]
+    assert judged(**unknown).verdict == "passed"
+    assert judged(**unknown, radiograph_decisions_changed=21).verdict == "failed"
+    assert judged(**unknown, changed_bound=0.021).verdict == "too small"
 
 
 def test_a_bundle_has_the_verdict_of_its_worst_int8_file_and_float_files_have_none():
