@@ -21,6 +21,7 @@ from train.config import TrainConfig
 from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
 from train.fit.backend import prepare_backend
+from train.predictions import write_predictions
 from train.run_folder import (
     DATA,
     UnfinishedRun,
@@ -89,6 +90,7 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     write_split(run.folder, data)
     write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
     write_json(run.folder / "metrics.json", evaluation.to_dict())
+    write_predictions(run.folder, data, probabilities, config.threshold)
     write_report(run.folder, config, data, evaluation, probabilities, [asdict(record) for record in history])
     run.publish()
     return evaluation

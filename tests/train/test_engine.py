@@ -15,10 +15,11 @@ from train.fit.backend import prepare_backend
 prepare_backend(0)
 
 from train.engine import train_and_evaluate  # noqa: E402
+from train.metrics import measure  # noqa: E402
 
 PARTS = {
     *("run.json", "model.keras", "spec.json", "split.csv", "calibration", "metrics.json", "history.csv", "plots"),
-    "report.html",
+    *("predictions.csv", "report.html"),
 }
 
 
@@ -35,6 +36,20 @@ def test_a_run_holds_everything_that_export_reads(run):
     assert record["leaked"] is False and record["config"]["model"] == "cnn"
     spec = ModelSpec.from_json((run / "spec.json").read_text())
     assert (spec.size, spec.labels, spec.domain) == (32, ("not_fractured", "fractured"), "phantom")
+
+
+def test_the_figures_can_be_counted_again_from_the_predictions(run):
+    with (run / "predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    with (run / "split.csv").open() as stream:
+        test = {(row["path"], row["sha256"], row["group"]) for row in csv.DictReader(stream) if row["split"] == "test"}
+    assert {(row["path"], row["sha256"], row["group"]) for row in rows} == test and len(rows) == len(test)
+    labels, groups = (np.array([int(row[name]) for row in rows]) for name in ("label", "group"))
+    probabilities = np.array([float(row["probability"]) for row in rows])
+    figures = json.loads((run / "metrics.json").read_text())["test_files"]
+    again = measure(labels, probabilities, figures["threshold"], groups)
+    assert json.loads(json.dumps(again.to_dict())) == figures
+    assert [int(row["decision"]) for row in rows] == (probabilities >= figures["threshold"]).astype(int).tolist()
 
 
 def test_no_unfinished_folder_is_left(run):
