@@ -1,0 +1,93 @@
+"""edge-serve: a page and a REST interface on the device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime import __version__
+from edge_runtime.command import Command
+from edge_runtime.engines import AUTO, NAMES
+from edge_runtime.errors import DependencyError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+INSTALL = 'pip install "fracture-edge-runtime[serve]"'
+
+
+def default_state() -> Path:
+    """Where the store lies: systemd's StateDirectory, else the user's own."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return Path(given) if given else home / "fracture-edge"
+
+
+@click.command(cls=Command)
+@click.option("--model", type=click.Path(path_type=Path), help="Bundle folder or model file.  [default: $EDGE_MODEL]")
+@click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine.  [default: the engine's own]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need --token-file.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option("--allow-host", "names", multiple=True, help="Further name under which browsers call this server.")
+@click.option("--token-file", type=_FILE, help="File with the token that clients have to show, mode 0600.")
+@click.option("--tls-certificate", "certificate", type=_FILE, help="Certificate for https, PEM.")
+@click.option("--tls-key", "key", type=_FILE, help="Key of the certificate, PEM.")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of the store.")
+@click.option("--show-identifiers", is_flag=True, help="Keep and show file names and times in today's list.")
+@click.option("--accept-engine", is_flag=True, help="Serve although golden images are answered otherwise than before.")
+@click.option("--no-radiograph-gate", is_flag=True, help="Decide on what is no radiograph too.")
+@click.option(
+    *("--queue", "images"), type=click.IntRange(1, 10_000), default=64, show_default=True, help="Images that may wait."
+)
+@click.option(
+    *("--max-megabytes", "megabytes"),
+    type=click.IntRange(1, 512),
+    default=64,
+    show_default=True,
+    help="Largest image file that is taken, MB.",
+)
+@click.option(
+    *("--rate", "requests_per_second"),
+    type=click.FloatRange(0.1),
+    default=50.0,
+    show_default=True,
+    help="Images a second from one address.",
+)
+@click.version_option(__version__, prog_name="edge-serve")
+def main(
+    model: Path | None,
+    engine: str,
+    threads: int | None,
+    state: Path | None,
+    images: int,
+    megabytes: int,
+    no_radiograph_gate: bool,
+    **settings: Any,
+) -> None:
+    """Serve a page and a REST interface that judge X-ray images, until SIGTERM.
+
+    Research use only: not a medical device.
+    """
+    try:
+        import python_multipart  # noqa: F401, which Starlette only misses once a form comes
+
+        from edge_runtime.serving.bodies import Limits
+        from edge_runtime.serving.judging import Capacity
+        from edge_runtime.serving.server import ServeSettings, check, serve
+    except ModuleNotFoundError as error:
+        raise DependencyError(f"edge-serve needs {error.name}: {INSTALL}") from error
+    from edge_runtime.predictor import Predictor
+
+    limits = Limits(image_bytes=megabytes << 20)
+    given = ServeSettings(state or default_state(), capacity=Capacity(images), limits=limits, **settings)
+    check(given)  # before the network is loaded
+    predictor = Predictor(model, engine, threads, radiograph_gate=not no_radiograph_gate)
+    serve(given, predictor, lambda message: click.echo(message, err=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The store remembers across processes, is nobody else's to read, and says what is wrong with a damaged file."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import StorageError
+from edge_runtime.serving.store import ANSWERED, FAILED, WAITING, Store
+
+RECORD = {"decision": "fractured", "probability": 0.9}
+WRITTEN_BYTES = 32 << 10  # an image may cost an SD card so much at the most
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def test_an_item_is_answered_once_and_remembered(store, tmp_path):
+    number = store.add("folder", "2026-01-02", "key", {"name": "x"})
+    assert store.add("folder", "2026-01-02", "key", None) is None
+    assert (store.begin(number), store.begin(number)) == (1, 2)
+    assert [(item.id, item.state, item.attempts) for item in store.waiting()] == [(number, WAITING, 2)]
+    store.finish(number, RECORD)
+    store.close()
+    again = Store(tmp_path / "state")
+    (item,) = again.of_day("2026-01-02", 10)
+    assert (item.state, item.record, item.identifiers) == (ANSWERED, RECORD, {"name": "x"})
+    assert again.waiting() == [] and again.of_day("2026-01-03", 10) == []
+    again.close()
+
+
+def test_a_failure_is_an_answer_too(store):
+    store.answered("rest", "2026-01-02", {"error": {"code": "unreadable", "message": "x"}}, None)
+    assert store.of_day("2026-01-02", 10)[0].state == FAILED
+
+
+def test_only_its_owner_may_read_it(store):
+    store.keep_fact("x", "y")
+    for path in (store.path.parent, *store.path.parent.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_facts_are_replaced(store):
+    assert store.fact("x") is None
+    store.keep_fact("x", "1")
+    store.keep_fact("x", "2")
+    assert store.fact("x") == "2"
+
+
+def test_a_damaged_file_is_refused_by_name(store):
+    for _ in range(400):
+        store.answered("rest", "2026-01-02", RECORD | {"reason": "x" * 400}, None)
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[4096 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4096)
+    store.path.write_bytes(content)
+    with pytest.raises(StorageError, match="damaged"):
+        Store(store.path.parent)
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 40, None])
+def test_a_file_of_another_program_is_left_alone(tmp_path, content):
+    path = tmp_path / "store.sqlite"
+    if content is None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE theirs (x)")
+        connection.close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="another program|damaged"):
+        Store(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        Store(tmp_path / "file" / "state")
+
+
+def test_an_answer_wears_an_sd_card_little(store):
+    def written() -> int:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+    if not Path("/proc/self/io").exists():
+        pytest.skip("this system does not tell what a process writes")
+    record = RECORD | {"reason": "probability at or above threshold", "model": "m" * 64, "sha256": "0" * 64}
+    before = written()
+    for _ in range(1000):
+        store.answered("rest", "2026-01-02", record, None)
+    store.close()
+    assert (written() - before) / 1000 <= WRITTEN_BYTES
