@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-LARGEST_WHEEL_BYTES = 160_000  # without a model
+# Every update of every device carries it. Half of it are weights of the radiograph gate, which hardly compress.
+LARGEST_WHEEL_BYTES = 300_000
+DATA = {"py.typed", "radiograph_gate.npz", *(f"serving/page/{name}" for name in ("index.html", "app.js", "style.css"))}
 ENGINES = {"litert": "litert", "onnxruntime": "onnx", "tflite-runtime": "tflite"}  # engine -> extra
 NOT_ON_A_DEVICE = {"tensorflow", "keras", "matplotlib", "scikit-learn", "fracture-edge"}
 
@@ -56,7 +58,7 @@ def test_the_wheel_is_small_and_holds_the_runtime_alone(wheel, repository):
     package = {name for name in names if not name.startswith("fracture_edge_runtime-")}
     sources = (path.relative_to(repository) for path in (repository / "edge_runtime").rglob("*.py"))
     expected = {path.as_posix() for path in sources if "build" not in path.parts}
-    assert package == expected | {"edge_runtime/py.typed", "edge_runtime/radiograph_gate.npz"}
+    assert package == expected | {f"edge_runtime/{name}" for name in DATA}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
