@@ -1,0 +1,174 @@
+"""An archive through a bundle on Ray Data: one Predictor an actor, one part of the plan a task.
+
+Ray gives parts to actors, starts actors again that died, and repeats their parts; nothing of that is done here. A part
+that is judged twice gives the same file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.bundle import model_path, open_model
+from edge_runtime.errors import DependencyError, EdgeError, ImageError, StorageError
+from export.scoring.archive import Archive
+from export.scoring.plan import Plan, PlanFacts
+from export.scoring.records import answer_row, failure_row, write_part
+
+INSTALL = 'pip install "fracture-edge[ray]"'
+_OBJECT_STORE_BYTES = 80 << 20  # Ray's least: what passes between processes are numbers of parts
+_TELL_S = 10.0  # seconds between two lines about progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What a user asks of one run."""
+
+    archive: Archive  # images
+    out: Path  # folder of results; on a cluster, one that every node sees
+    model: Path | None = None  # bundle or file; None as for edge-infer
+    engine: str = "auto"
+    workers: int | None = None  # actors; None: one for each processor of the cluster
+    part_images: int = 500  # images in a file of results
+    ray_address: str | None = None  # of a cluster that runs; None starts Ray here
+    radiograph_gate: bool = True  # abstain from what is no radiograph
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """What one call did."""
+
+    images: int  # in the archive
+    judged: int  # by this call
+    failed: int  # of those, without an answer
+    seconds: float  # that this call took to judge
+    workers: int  # actors
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+
+class Scorer:
+    """An actor: judges parts of the plan."""
+
+    def __init__(self, request: ScoreRequest) -> None:
+        from edge_runtime.predictor import Predictor
+
+        self._request, self._plan = request, Plan(request.out)
+        self._predictor = Predictor(request.model, request.engine, 1, request.radiograph_gate)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """{part, images, failed} of the parts in a batch."""
+        counts = [self._score(int(part)) for part in batch["part"]]
+        return {
+            "part": batch["part"],
+            "images": [images for images, _ in counts],
+            "failed": [failed for _, failed in counts],
+        }
+
+    def _score(self, part: int) -> tuple[int, int]:
+        target = self._plan.part_path(part)
+        rows = [self._row(path) for path in self._plan.paths_of(part)]
+        write_part(target, rows)
+        return len(rows), sum("error_code" in row for row in rows)
+
+    def _row(self, path: str) -> dict[str, Any]:
+        content = None
+        try:
+            content = self._request.archive.read(path)
+            return answer_row(path, content, self._predictor.predict(content))
+        except (ImageError, StorageError) as error:
+            return failure_row(path, content, error)
+
+
+def score(request: ScoreRequest) -> ScoreSummary:
+    """What was done; every image of the archive has its row in `RESULTS/parts` then.
+
+    Raises:
+        DataError: no images, or a folder that holds something else.
+        ModelError: the model is missing or altered.
+        DependencyError: Ray is not installed.
+        StorageError: the results cannot be written.
+    """
+    model = open_model(model_path(request.model), request.engine)
+    plan = Plan(request.out)
+    log.info("looking for images")
+    plan.open(PlanFacts(request.archive.source, model.sha256, request.part_images), request.archive.paths())
+    left = plan.left()
+    log.info("%d images in %d parts, %d to do", plan.images(), plan.parts(), len(left))
+    if not left:
+        return ScoreSummary(plan.images(), 0, 0, 0.0, 0)
+    ray = open_ray(request.ray_address)
+    try:
+        workers = request.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        start = told = time.monotonic()
+        judged = failed = 0
+        for row in _results(ray, request, left, min(workers, len(left))):
+            judged, failed = judged + int(row["images"]), failed + int(row["failed"])
+            now = time.monotonic()
+            if now - told >= _TELL_S:
+                told = now
+                log.info("%d of %d images, %.0f a second", judged, plan.images(), judged / (now - start))
+        return ScoreSummary(plan.images(), judged, failed, time.monotonic() - start, workers)
+    finally:
+        if request.ray_address is None:
+            ray.shutdown()
+
+
+def open_ray(address: str | None) -> Any:
+    """Ray, connected to a cluster or started here.
+
+    Args:
+        address: of a cluster that runs, such as `auto` or `10.0.0.1:6379`; None starts one on this machine.
+
+    Raises:
+        DependencyError: it is not installed.
+        StorageError: there is no cluster at that address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its warning about a default that will change
+    try:
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.data")
+    except ModuleNotFoundError as error:
+        raise DependencyError(f"Ray is not installed ({error.name}): {INSTALL}") from error
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    here = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address, **quiet) if address else ray.init(**here, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise StorageError(f"Ray {address or ''}: cannot be reached: {error}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    for name in ("ray", "ray.data"):  # which set themselves up when they are imported
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context.print_on_execution_start = False
+    return ray
+
+
+def _results(ray: Any, request: ScoreRequest, parts: list[int], workers: int) -> Iterator[dict[str, Any]]:
+    """Counts of each part, as they are done."""
+    items = [{"part": part} for part in parts]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Scorer,
+        fn_constructor_args=[request],
+        batch_size=1,
+        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    )
+    try:
+        yield from dataset.iter_rows()
+    except ray.exceptions.RayTaskError as error:
+        # An error of ours is what it was in its actor; anything else is a fault, with its trace.
+        if isinstance(error.cause, EdgeError):
+            raise error.cause from error
+        raise
