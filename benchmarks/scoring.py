@@ -3,8 +3,8 @@
     python -m benchmarks.scoring --model BUNDLE [--images 20000] [--rounds 2]
 
 Draws phantoms into a temporary folder. Each round lets both ways judge all images, one after the other; the figure is
-the ratio of the rates, each from the first image to the last without the start of processes. Target: at least 0.9. Also the
-memory of the driver's process, which must not grow with the number of images.
+the ratio of the rates, each from the first image to the last without the start of processes. Target: at least 0.9. Also
+the memory of the driver, which must not grow with the number of images.
 """
 
 from __future__ import annotations
