@@ -21,41 +21,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.quantization import grey_to_float
-from export.inputs.calibration import CalibrationSet, load_calibration
-from export.inputs.image_sets import read_split, read_training_images
-from export.inputs.run_reader import open_network
+from export.exporter import SAMPLE, with_reference
+from export.inputs.calibration import CalibrationSet
+from export.inputs.image_sets import read_training_images
+from export.inputs.opening import open_inputs
 from export.parity.engine_answers import Answers, ask
-from export.parity.measures import EvaluationSet, FileParity, compare
-from export.quantize.recipes import NAMES, Material, open_recipe
+from export.parity.measures import FileParity, compare
+from export.quantize.recipes import NAMES, RecipeInputs, open_recipe
 from export.quiet import quiet_converters
+from export.request import ExportRequest
 
 HEAD = "| way | format | MB | AUC change | radiographs changed | images changed | p99 | largest | seconds | ms |"
 Row = tuple[str, float, FileParity]  # way, seconds to make the file, figures
 
 
 def measure(run: Path, recipes: list[str], budget_minutes: float | None) -> Iterator[Row]:
-    from export.convert import grey_network, model_files
+    from export.convert import model_files, prepared_network
 
-    network = open_network(run, None, None)
-    calibration = load_calibration(network.calibration, network.spec)
-    test = read_split(network, "test")
-    model = grey_network.load_network(network.model, network.spec.size)
-    reference = grey_network.float_probabilities(model, test.images_u8)
-    images = EvaluationSet(test.name, test.images_u8, test.labels, reference, groups=test.groups)
-    grey = grey_network.with_grey_input(model, test.images_u8[:16])
-    floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
+    opened = open_inputs(ExportRequest(run, Path(), int8=True))
+    calibration, test = opened.images.calibration, opened.images.judging
+    prepared = prepared_network.prepare(prepared_network.load(opened), opened.network.spec, test.images_u8[:SAMPLE])
+    images = with_reference(test, prepared.model)
     with tempfile.TemporaryDirectory() as folder:
         for name, make in (("plain converter", plain_tflite), ("plain quantize_static", plain_onnx)):
             start = time.perf_counter()
-            path, answer = make(model, calibration, Path(folder))
-            yield name, time.perf_counter() - start, compare(path, network.spec, answer(images.images_u8), images)
+            path, answer = make(prepared.model, calibration, Path(folder))
+            yield name, time.perf_counter() - start, compare(path, prepared.spec, answer(images.images_u8), images)
+        training = lambda: read_training_images(opened.network, calibration)  # noqa: E731
+        inputs = RecipeInputs(calibration, training, budget_minutes=budget_minutes)
         for name in recipes:
-            training = lambda: read_training_images(network, calibration)  # noqa: E731
-            material = Material(calibration, training, lambda line: None, budget_minutes=budget_minutes)
             start = time.perf_counter()
-            quantized = open_recipe(name).quantize(grey, floats, material)
+            quantized = open_recipe(name).quantize(prepared, (".tflite", ".onnx"), inputs)
             seconds = time.perf_counter() - start
-            for path, spec in model_files.write_int8_files(Path(folder), quantized, network.spec).items():
+            for path, spec in model_files.write_int8_files(Path(folder), quantized, prepared.spec).items():
                 yield name, seconds, compare(path, spec, ask(path, spec, images.images_u8), images)
 
 

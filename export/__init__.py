@@ -1,1 +1,1 @@
-"""The customs house: a trained network becomes a bundle of deployable files, proven against the network it was."""
+"""A trained network becomes a bundle of files for devices, proven against the network that it was."""

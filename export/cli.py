@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,20 @@ from edge_runtime.command import Command
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.spec import ASPECTS
 from edge_runtime.terminal_text import escaped, escaped_lines
-from export.limits import PRESETS, Limits, limits_of
+from export.limit_options import limit_options, take_limits
 from export.package.command import package_options
-from export.quantize.recipes import AUTO, NAMES
+from export.quantize.recipes import ALIASES, AUTO, NAMES
 from export.request import FORMATS, RANGES, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_SHARE = click.FloatRange(0, 1)
-_LIMITS = {  # options that replace one limit of a preset: `--limit-NAME`
-    "auc": "Largest change of the AUC.",
-    "changed": "Largest share of radiographs whose decision changes.",
-    "distance": "Largest distance from the threshold at which a decision may change.",
-    "percentile-99": "Largest 99th percentile of the change of probability.",
-    "sensitivity": "Largest change of the sensitivity.",
-    "specificity": "Largest change of the specificity.",
-}
+
+
+class _RecipeName(click.Choice[str]):
+    """A recipe by its name, or by one that it had in earlier versions."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(ALIASES.get(value, value), param, ctx)
 
 
 def _parse_formats(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -42,20 +39,6 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, text: str)
     if len(set(names)) != len(names) or "" in names or len(names) == 1:
         raise click.BadParameter(f"{text!r}; two or more different names were expected, such as normal,fractured")
     return names
-
-
-def limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the set of limits of the gate, and an option for each limit."""
-    for name, text in reversed(_LIMITS.items()):
-        command = click.option(f"--limit-{name}", type=_SHARE, help=text)(command)
-    presets = click.Choice(tuple(PRESETS))
-    return click.option("--gate", type=presets, default="default", show_default=True, help="Set of limits.")(command)
-
-
-def take_limits(options: dict[str, Any]) -> Limits:
-    """The limits that were given; their options are taken out."""
-    given = {name: options.pop(f"limit_{name}") for name in (option.replace("-", "_") for option in _LIMITS)}
-    return limits_of(options.pop("gate"), **given)
 
 
 @click.command(cls=Command)
@@ -73,7 +56,7 @@ def take_limits(options: dict[str, Any]) -> Limits:
 @click.option(
     "--formats", default=",".join(FORMATS), show_default=True, callback=_parse_formats, help="Of model files."
 )
-@click.option("--recipe", type=click.Choice((AUTO, *NAMES)), default=AUTO, show_default=True, help="How to quantise.")
+@click.option("--recipe", type=_RecipeName((AUTO, *NAMES)), default=AUTO, show_default=True, help="How to quantise.")
 @click.option(
     "--budget-minutes",
     type=click.FloatRange(0, min_open=True),
@@ -93,21 +76,14 @@ def main(**options: Any) -> None:
     is packaged as it is.
     """
     from export.quiet import quiet_converters
+    from train.command_log import steps_on
 
     options["limits"] = take_limits(options)
     request = ExportRequest(**options)
-    with temporary_files_of("edge-export"), quiet_converters() as terminal:
-        from rich.console import Console
-
+    with temporary_files_of("edge-export"), quiet_converters() as terminal, steps_on(terminal, "export"):
         from export.exporter import export
         from export.parity.table import parity_text
 
-        console = Console(file=terminal)
-        with console.status("starting") as status:
-            parity = export(
-                request,
-                tell=status.update,
-                warn=lambda message: click.echo(escaped(f"warning: {message}"), err=False, file=terminal),
-            )
+        parity = export(request)
     click.echo(escaped_lines(parity_text(parity)))
     click.echo(escaped(f"bundle: {options['out']}"))

@@ -13,8 +13,9 @@ from edge_runtime.drafts import temporary_files_of
 from edge_runtime.errors import GateError
 from edge_runtime.terminal_text import escaped, escaped_lines
 from edge_runtime.whole_files import require_replaceable, whole_folder
-from export.cli import limit_options, take_limits
+from export.limit_options import limit_options, take_limits
 from export.quiet import quiet_converters
+from train.command_log import steps_on
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _WRITTEN = {"parity.json", "report.html", "probabilities.png", "layers.png"}
@@ -55,15 +56,12 @@ def main(
     limits = take_limits(options)
     if out is not None:
         require_replaceable(out, is_parity_folder, f"--out {out}")
-    with temporary_files_of("edge-parity"), quiet_converters() as terminal:
-        from rich.console import Console
-
+    with temporary_files_of("edge-parity"), quiet_converters() as terminal, steps_on(terminal, "export"):
         from export.parity.gate import FAILED
         from export.parity.page import suite_text, write_page
         from export.parity.suite import Sources, run_suite
 
-        with Console(file=terminal).status("starting") as status:
-            suite = run_suite(Sources(bundle, folder, **options), limits, layers, status.update)
+        suite = run_suite(Sources(bundle, folder, **options), limits, layers)
     found = suite.to_dict(worst)
     if as_json:
         echo_result(json.dumps(found))

@@ -1,20 +1,26 @@
-"""How a command talks: the package logs, and only a command lets its lines appear on standard error.
+"""How a command talks: the packages log, and only a command lets their lines appear on standard error.
 
-Who calls `train` as a library hears nothing until it asks `logging` for it, and may send the lines wherever it wants.
+Who calls `train` or `export` as a library hears nothing until it asks `logging` for it, and may send the lines wherever
+it wants.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
+from rich.status import Status
 
 from edge_runtime.terminal_text import escaped
 
 PACKAGE = "train"  # the logger above those of all modules
 CONSOLE = Console(stderr=True, highlight=False)
+
+_PAUSE_S = 20.0  # without a terminal: a step is told when so long nothing was
 
 
 class ConsoleHandler(logging.Handler):
@@ -25,10 +31,53 @@ class ConsoleHandler(logging.Handler):
         CONSOLE.print(escaped(self.format(record)), soft_wrap=True, markup=False)
 
 
+class StatusHandler(logging.Handler):
+    """Shows steps as they come in one line that changes, and warnings as lines that stay.
+
+    Without a terminal a step is a line of its own, where nothing was told for a while.
+
+    Args:
+        console: to print on.
+        status: of that console.
+    """
+
+    def __init__(self, console: Console, status: Status) -> None:
+        super().__init__()
+        self._console, self._status, self._told = console, status, time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows one message."""
+        message = escaped(self.format(record))
+        if record.levelno >= logging.WARNING:
+            self._print(f"warning: {message}")
+        elif self._console.is_terminal:
+            self._status.update(message)
+        elif time.monotonic() - self._told >= _PAUSE_S:
+            self._print(message)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        self._told = time.monotonic()
+
+
 @contextmanager
-def messages_on_standard_error() -> Iterator[None]:
-    """Shows what the package says, progress included, as long as the block runs."""
-    logger, handler = logging.getLogger(PACKAGE), ConsoleHandler()
+def messages_on_standard_error(package: str = PACKAGE) -> Iterator[None]:
+    """Shows what a package says, progress included, as long as the block runs."""
+    with _heard(package, ConsoleHandler()):
+        yield
+
+
+@contextmanager
+def steps_on(terminal: TextIO, package: str) -> Iterator[None]:
+    """Shows the steps of a package on a terminal as long as the block runs."""
+    console = Console(file=terminal)
+    with console.status("starting") as status, _heard(package, StatusHandler(console, status)):
+        yield
+
+
+@contextmanager
+def _heard(package: str, handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger(package)
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

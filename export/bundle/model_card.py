@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from export.bundle.facts import BundleFacts
 from export.parity.gate import FAILED
 from export.parity.measures import Parity
 from export.parity.table import (
@@ -31,26 +31,25 @@ _LEAKED = (
 )
 
 
-def model_card(facts: Mapping[str, Any], parity: Parity) -> str:
+def model_card(facts: BundleFacts) -> str:
     """MODEL_CARD.md.
 
     Args:
-        facts: as in the manifest.
-        parity: measured on the files of the bundle.
+        facts: of the bundle.
     """
-    spec = facts["spec"]
-    negative, positive = spec["labels"]
+    spec, parity = facts.spec, facts.parity
+    negative, positive = spec.labels
     return "\n".join(
         [
-            f"# {spec['name']}",
+            f"# {spec.name}",
             "",
-            f"Tells `{positive}` from `{negative}` in one grey image of {spec['size']} x {spec['size']} pixels "
-            f"(aspect: {spec['aspect']}, {spec['resampling']}). Trained on: {spec['domain']}s.",
-            f"A probability from {spec['threshold']:g} on means `{positive}`.",
+            f"Tells `{positive}` from `{negative}` in one grey image of {spec.size} x {spec.size} pixels "
+            f"(aspect: {spec.aspect}, {spec.resampling}). Trained on: {spec.domain}s.",
+            f"A probability from {spec.threshold:g} on means `{positive}`.",
             "",
             "## Figures",
             "",
-            *([_LEAKED, ""] if facts["leaked"] else []),
+            *([_LEAKED, ""] if facts.leaked else []),
             *([_FAILED, ""] if parity.verdict == FAILED else []),
             f"{caption(parity)}.",
             "",
@@ -61,30 +60,29 @@ def model_card(facts: Mapping[str, Any], parity: Parity) -> str:
             "## How it was made",
             "",
             f"- Quantisation: {_quantisation(facts)}",
-            f"- Folded away without changing an answer: {facts['folding']['says']}",
-            f"- Trained network: SHA-256 `{facts['float_model_sha256']}`",
-            f"- Measured on: {', '.join(facts['proven_on'])}",
+            f"- Folded away without changing an answer: {facts.folding.says}",
+            f"- Trained network: SHA-256 `{facts.float_model_sha256}`",
+            f"- Measured on: {', '.join(facts.proven_on)}",
             f"- Versions: {_versions(facts)}",
             "",
             "## Limits",
             "",
             _NOT_A_DEVICE,
-            f"It knows the kind of image it was trained on ({spec['domain']}s of its data set), and gives any other "
+            f"It knows the kind of image it was trained on ({spec.domain}s of its data set), and gives any other "
             "image a probability as well.",
             "",
         ]
     )
 
 
-def report_html(facts: Mapping[str, Any], parity: Parity) -> str:
+def report_html(facts: BundleFacts) -> str:
     """report.html: one page that needs no other file and shows no user's image.
 
     Args:
-        facts: as in the manifest.
-        parity: measured on the files of the bundle.
+        facts: of the bundle.
     """
-    name = html.escape(str(facts["spec"]["name"]))
-    leaked = f"<p>{html.escape(_LEAKED.replace('**', ''))}</p>" if facts["leaked"] else ""
+    name, parity = html.escape(facts.spec.name), facts.parity
+    leaked = f"<p>{html.escape(_LEAKED.replace('**', ''))}</p>" if facts.leaked else ""
     tried = ""
     if parity.tried:
         tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{html_table(_tried(parity))}"
@@ -102,7 +100,7 @@ th, td {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; }
 {html_table(without_empty_columns([COLUMNS, *table_rows(parity)]))}
 {_html_reasons(parity)}
 {tried}
-<p>Folded away without changing an answer: {html.escape(facts["folding"]["says"])}.</p>
+<p>Folded away without changing an answer: {html.escape(facts.folding.says)}.</p>
 <p>Quantisation: {html.escape(_quantisation(facts))} Versions: {html.escape(_versions(facts))}.</p>
 </body></html>
 """
@@ -133,11 +131,11 @@ def _html_reasons(parity: Parity) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def _quantisation(facts: Mapping[str, Any]) -> str:
-    if facts["recipe"] is None:
+def _quantisation(facts: BundleFacts) -> str:
+    if facts.recipe is None:
         return "none, float files only."
-    return f"recipe {facts['recipe']}, {len(facts['calibration'])} calibration images."
+    return f"recipe {facts.recipe}, {len(facts.calibration_sha256)} calibration images."
 
 
-def _versions(facts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
+def _versions(facts: BundleFacts) -> str:
+    return ", ".join(f"{package} {version}" for package, version in facts.versions.items())

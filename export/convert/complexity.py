@@ -11,13 +11,13 @@ from keras import layers
 from numpy.typing import NDArray
 
 from export.convert.grey_network import float_probabilities, in_float64
-from train.int8.batchnorm_folding import foldable
+from export.convert.prepared_network import PreparedNetwork
 
 _FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Gains:
+class FoldingEffect:
     """The trained network beside the one that int8 files calculate, before any rounding."""
 
     operations_before: int  # multiplications with addition, for one image
@@ -40,22 +40,21 @@ class Gains:
         )
 
 
-def measure_gains(model: keras.Model, grey_model: keras.Model, images_u8: NDArray[np.uint8]) -> Gains:
-    """What folding gains, with the largest difference of the answers.
+def measure_folding(prepared: PreparedNetwork, images_u8: NDArray[np.uint8]) -> FoldingEffect:
+    """What folding changes: operations, bytes, and no answer.
 
     Args:
-        model: as trained.
-        grey_model: with one grey channel, as export.convert.grey_network makes it.
+        prepared: the network.
         images_u8: (n, S, S), on which the answers are compared.
     """
-    after = foldable(grey_model)
+    after = prepared.folded
     difference = None
     if after is not None:
-        answers = [float_probabilities(in_float64(network), images_u8) for network in (model, after)]
+        answers = [float_probabilities(in_float64(network), images_u8) for network in (prepared.model, after)]
         difference = float(np.abs(answers[0] - answers[1]).max())
-    before, after = model, after or grey_model
+    before, after = prepared.model, after or prepared.grey
     sizes = (_FLOAT32_BYTES * network.count_params() for network in (before, after))
-    return Gains(operations(before), operations(after), *sizes, difference)
+    return FoldingEffect(operations(before), operations(after), *sizes, difference)
 
 
 def operations(model: keras.Model) -> int:

@@ -17,7 +17,7 @@ _TOLERANCE = 1e-3  # of the spread of a tensor, between its statistics in both f
 _LOG_ERRORS_ONLY = 3
 
 
-def pair_tensors(float_onnx: bytes, float_tflite: bytes, image: NDArray[np.float32]) -> dict[str, int]:
+def match_tensors(float_onnx: bytes, float_tflite: bytes, image: NDArray[np.float32]) -> dict[str, int]:
     """The index of the `.tflite` tensor that holds the same values, by the name of the `.onnx` tensor.
 
     Args:

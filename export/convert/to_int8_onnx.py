@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +16,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from edge_runtime.errors import ModelError
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
 from edge_runtime.spec import Tensor
 from export.convert.grey_network import INPUT, OUTPUT
 from export.convert.tflite_tensors import Inputs
 from export.convert.to_onnx import without_unused_domains
 
-_WEIGHT_BITS = (7, 8)
-_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+# Measured: with 7 bits of weights two to four times as many decisions of MobileNetV2 change as with 8, and with uint8
+# activations ONNX Runtime gives the same bits on x86 with and without VNNI, where int8 ones do not.
+_ACTIVATIONS, _WEIGHTS = QuantType.QUInt8, QuantType.QInt8
 _REAL_INPUT = "grey_real"  # the input after it was dequantised
-
-
-@dataclass(frozen=True)
-class QdqScheme:
-    """How integers are laid out in an int8 `.onnx` file; weights are int8 and symmetric.
-
-    The defaults were measured: with 7 bits two to four times as many decisions of MobileNetV2 change as with 8, and
-    with uint8 activations ONNX Runtime, told to be precise, gives the same bits on x86 with and without VNNI.
-    """
-
-    activations: str = "uint8"  # `uint8` or `int8`
-    weight_bits: int = 8  # 7 cannot overflow the 16-bit sums of x86 without VNNI, at the price of coarser weights
-
-    def __post_init__(self) -> None:
-        if self.activations not in _TYPES or self.weight_bits not in _WEIGHT_BITS:
-            raise ModelError(f"a scheme has activations {sorted(_TYPES)} and weight bits {_WEIGHT_BITS}, not {self}")
 
 
 class _Reader(CalibrationDataReader):
@@ -57,29 +40,26 @@ class _Reader(CalibrationDataReader):
         return None if image is None else {INPUT: image}
 
 
-def to_int8_onnx(
-    float_onnx: bytes, inputs: Inputs, scheme: QdqScheme, ranges: Mapping[str, tuple[float, float]] | None = None
-) -> bytes:
+def to_int8_onnx(float_onnx: bytes, inputs: Inputs, ranges: Mapping[str, tuple[float, float]] | None = None) -> bytes:
     """An `.onnx` file with int8 input `grey` and float32 output `probability`, integers between.
 
     Args:
         float_onnx: with batch normalisation folded and shapes inferred.
         inputs: calibration inputs; the smallest and largest value that they cause is the range of every other tensor.
-        scheme: layout of the integers.
         ranges: (smallest, largest) of tensors whose range is known, by name.
     """
     ranges = ranges or {}
     # Measuring is slow, and for nothing where every range is known: one image satisfies the quantiser.
-    quantized = _quantise(float_onnx, _Reader(inputs, 1), scheme, ranges) if ranges else None
+    quantized = _quantise(float_onnx, _Reader(inputs, 1), ranges) if ranges else None
     if quantized is None or not _quantised_tensors(quantized) <= set(ranges):
-        quantized = _quantise(float_onnx, _Reader(inputs), scheme, ranges)
+        quantized = _quantise(float_onnx, _Reader(inputs), ranges)
     _take_int8(quantized)
     content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
     return content
 
 
 def _quantise(
-    float_onnx: bytes, reader: CalibrationDataReader, scheme: QdqScheme, ranges: Mapping[str, tuple[float, float]]
+    float_onnx: bytes, reader: CalibrationDataReader, ranges: Mapping[str, tuple[float, float]]
 ) -> onnx.ModelProto:
     model = onnx.load_from_string(float_onnx)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,9 +70,8 @@ def _quantise(
             reader,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=scheme.weight_bits == 7,
-            activation_type=_TYPES[scheme.activations],
-            weight_type=QuantType.QInt8,
+            activation_type=_ACTIVATIONS,
+            weight_type=_WEIGHTS,
             nodes_to_exclude=[node.name for node in model.graph.node if OUTPUT in node.output],
             # Dense layers hand on their 32-bit sums as real values: the last of them is the logit.
             extra_options={

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from export.inputs.phantom_images import draw_candidates
 from export.inputs.run_reader import FloatNetwork, LabelledImage, read_images
 from export.request import ExportRequest
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 MOST_TRAINING_IMAGES = 2_000  # that a recipe may learn from: more cost memory and change little
 _SEED = 0  # of the draw among them
@@ -40,7 +41,7 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ImageSets:
     """The images of one export, read and checked before anything slow begins."""
 
     judging: ImageSet  # on which the written files are compared
@@ -48,36 +49,35 @@ class Evidence:
     calibration: CalibrationSet | None = None  # None for a float export
 
 
-def gather(request: ExportRequest, network: FloatNetwork, warn: Tell) -> Evidence:
+def gather(request: ExportRequest, network: FloatNetwork) -> ImageSets:
     """The images that this export calibrates with and is judged on, which share none.
 
     Args:
         request: what to export and how.
         network: read from the request's source.
-        warn: is given what a user ought to know.
 
     Raises:
         DataError: images are missing, altered or unfit.
     """
-    calibration = _calibration(request, network, warn) if request.int8 else None
+    calibration = _calibration(request, network) if request.int8 else None
     if network.leaked:
-        warn("the run's test images share radiographs with its training images: its figures flatter the network")
+        log.warning("the run's test images share radiographs with its training images: its figures flatter the network")
     if network.test:
         if request.evaluate is not None:
             raise DataError(f"--evaluate {request.evaluate}: a run is judged on its own test split; leave it out")
         judging = read_split(network, "test")
         if calibration is not None:
-            calibration = _disjoint(calibration, network, judging.images_u8, warn)
-        return Evidence(judging, True, calibration)
+            calibration = _disjoint(calibration, network, judging.images_u8)
+        return ImageSets(judging, True, calibration)
     if request.evaluate is not None:
-        return Evidence(_given_images(request.evaluate, network, calibration), True, calibration)
+        return ImageSets(_given_images(request.evaluate, network, calibration), True, calibration)
     if calibration is None:
-        return Evidence(ImageSet("phantoms", draw_candidates(network.spec), None), True)
-    warn("no test images: the files are compared on the calibration images, which flatters them; see --evaluate")
-    return Evidence(as_images("calibration images", calibration), False, calibration)
+        return ImageSets(ImageSet("phantoms", draw_candidates(network.spec), None), True)
+    log.warning("no test images: the files are compared on the calibration images, which flatters them; see --evaluate")
+    return ImageSets(as_images("calibration images", calibration), False, calibration)
 
 
-def choosing_images(network: FloatNetwork, calibration: CalibrationSet, warn: Tell) -> ImageSet:
+def choosing_images(network: FloatNetwork, calibration: CalibrationSet) -> ImageSet:
     """The images that choose a recipe: the validation split; the calibration images where there is none.
 
     Raises:
@@ -85,7 +85,7 @@ def choosing_images(network: FloatNetwork, calibration: CalibrationSet, warn: Te
     """
     if network.val:
         return read_split(network, "val")
-    warn("no validation images: the recipe is chosen on the calibration images, which flatters every recipe")
+    log.warning("no validation images: the recipe is chosen on the calibration images, which flatters every recipe")
     return as_images("calibration images", calibration)
 
 
@@ -156,7 +156,7 @@ def _labels(labels: Sequence[int | None]) -> NDArray[np.int64] | None:
     return np.array(known, np.int64) if len(known) == len(labels) else None
 
 
-def _calibration(request: ExportRequest, network: FloatNetwork, warn: Tell) -> CalibrationSet:
+def _calibration(request: ExportRequest, network: FloatNetwork) -> CalibrationSet:
     folder = request.calibration or network.calibration
     if folder is None:
         raise DataError("int8 needs calibration images: --calibration DIR (calibration_data/README.md says how)")
@@ -166,13 +166,11 @@ def _calibration(request: ExportRequest, network: FloatNetwork, warn: Tell) -> C
         if not request.calibrate_with_phantoms:
             insist = "give real ones with --calibration DIR, or insist with --calibrate-with-phantoms"
             raise DataError(f"{message}; {insist}")
-        warn(f"{message}; done all the same, because of --calibrate-with-phantoms")
+        log.warning(f"{message}; done all the same, because of --calibrate-with-phantoms")
     return calibration
 
 
-def _disjoint(
-    calibration: CalibrationSet, network: FloatNetwork, images_u8: NDArray[np.uint8], warn: Tell
-) -> CalibrationSet:
+def _disjoint(calibration: CalibrationSet, network: FloatNetwork, images_u8: NDArray[np.uint8]) -> CalibrationSet:
     """The calibration images without those that show a test radiograph, which only a leaking split may hold."""
     files = rows_shared_with(calibration, (image.sha256 for image in network.test), images_u8)
     copies = sorted({*files, *_rows_of_test_radiographs(calibration, network)})
@@ -187,7 +185,7 @@ def _disjoint(
     left_out = copies if len(calibration) - len(copies) >= FEWEST_IMAGES else files
     if len(calibration) - len(left_out) < FEWEST_IMAGES:
         raise DataError(f"{message}; fewer than {FEWEST_IMAGES} would be left")
-    warn(f"{message}, because the run's split leaks; {len(left_out)} were left out")
+    log.warning(f"{message}, because the run's split leaks; {len(left_out)} were left out")
     return calibration.without(left_out)
 
 

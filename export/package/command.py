@@ -118,14 +118,16 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
         yield lambda bundle: None
         return
     from export.package.packager import collected_wheels, write_package
+    from train.command_log import messages_on_standard_error
 
-    def tell(message: str) -> None:
-        click.echo(escaped(message), err=True)
-
-    with temporary_files_of("edge-package"), collected_wheels(request, tell) as wheels:
+    with (
+        temporary_files_of("edge-package"),
+        messages_on_standard_error("export.package"),
+        collected_wheels(request) as wheels,
+    ):
 
         def write(bundle: Path) -> None:
-            summary = write_package(request, bundle, wheels, tell)
+            summary = write_package(request, bundle, wheels)
             contents = f"{summary.megabytes:.1f} MB; {request.machine}; {summary.model}, {summary.wheels} wheels"
             click.echo(escaped(f"package: {summary.archive} ({contents})"))
             if request.signer:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +41,7 @@ _BLOCK = 4096  # bytes: what a file takes is a multiple of it
 _BYTECODE_RATIO = 1.3  # of compiled to source, at most, over the wheels that are used
 _ENVIRONMENT_KB = 1024  # a virtual environment without pip
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,11 @@ class PackageSummary:
 
 
 @contextlib.contextmanager
-def collected_wheels(request: PackageRequest, tell: Tell) -> Iterator[Path]:
+def collected_wheels(request: PackageRequest) -> Iterator[Path]:
     """A folder with every wheel of a package, until the block ends. It comes first: what is missing shows at once.
 
     Args:
         request: what is to be packed.
-        tell: is given a line at each step.
 
     Raises:
         DataError: the archive's name does not end in .zip, or `wheels` is no folder.
@@ -83,24 +83,23 @@ def collected_wheels(request: PackageRequest, tell: Tell) -> Iterator[Path]:
         raise DataError(f"--wheels {request.wheels}: no such folder")
     require_archive_of_ours(request.archive)
     with scratch_folder("edge-package") as folder:
-        gather_wheels(request.machine, folder, request.wheels, tell, request.signer is not None)
+        gather_wheels(request.machine, folder, request.wheels, request.signer is not None)
         make_runtime_wheel(folder)
         yield folder
 
 
-def write_package(request: PackageRequest, bundle: Path, wheels: Path, tell: Tell) -> PackageSummary:
+def write_package(request: PackageRequest, bundle: Path, wheels: Path) -> PackageSummary:
     """Writes the archive, whole or not at all.
 
     Args:
         request: what is to be packed.
         bundle: written by edge-export.
         wheels: folder of `collected_wheels`.
-        tell: is given a line at each step.
 
     Raises:
         ModelError: the bundle is altered, or has no file for the engine.
     """
-    tell("writing the package")
+    log.info("writing the package")
     model = choose_model_file(bundle, request.machine.engine)
     with scratch_folder("edge-package") as work:
         draft = work / "package"

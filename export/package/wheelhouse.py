@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _NO_ARMHF_PILLOW = (
     "Pillow under emulation, and give --wheels with the folder that it names"
 )
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Missing:
@@ -37,16 +40,13 @@ class _Missing:
         return f"{self.requirement} (available there: {self.available})"
 
 
-def gather_wheels(
-    machine: Machine, folder: Path, wheels: Path | None, tell: Callable[[str], None], signed: bool = False
-) -> list[Path]:
+def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, signed: bool = False) -> list[Path]:
     """The wheels for a machine, in a folder.
 
     Args:
         machine: what they are for.
         folder: where they are put.
         wheels: folder that has them; None downloads them.
-        tell: is given a line when something is downloaded.
         signed: whether the device is to check signatures.
 
     Raises:
@@ -58,14 +58,14 @@ def gather_wheels(
         raise DependencyError(f"pip is needed to find wheels for another machine: {sys.executable} -m ensurepip")
     pins = pinned_versions(machine, signed)
     if wheels is None:
-        tell(f"downloading {len(pins)} wheels for {machine} (needs a network; --wheels DIR does not)")
+        log.info("downloading %d wheels for %s (needs a network; --wheels DIR does not)", len(pins), machine)
     if _fetch(pins, machine, folder, wheels).returncode:
         missing = _find_missing(pins, machine, folder, wheels)
         if missing:
             raise DependencyError(_explain(missing, machine, wheels))
     found = sorted(folder.glob("*.whl"))
     for name in require_locked(machine, found):
-        tell(f"{name} was compiled here: no lock file knows its SHA-256, and the package takes it as it is")
+        log.info("%s was compiled here: no lock file knows its SHA-256, and the package takes it as it is", name)
     return found
 
 

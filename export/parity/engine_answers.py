@@ -1,7 +1,7 @@
 """The answers of one engine to many images: in this process, or in that of another Python.
 
-tflite-runtime needs Python 3.11 and numpy below 2, which the rest of the workshop does not share; its answers come from
-an interpreter of its own, running the same `edge_runtime` that a device runs.
+tflite-runtime needs Python 3.11 and numpy below 2, which the rest of the repository does not share; its answers come
+from an interpreter of its own, running the same `edge_runtime` that a device runs.
 """
 
 from __future__ import annotations

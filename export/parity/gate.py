@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from edge_runtime.errors import GateError
 from export.limits import Limits
-from export.parity.measures import FLOAT_PREFIX, NOT_JUDGED, FileParity, Parity, upper_bound
+from export.parity.measures import FLOAT32, NOT_JUDGED, FileParity, Parity, upper_bound
 
 PASSED, FAILED, TOO_SMALL = "passed", "failed", "too small"
 
@@ -64,9 +64,7 @@ def judge(parity: Parity, limits: Limits, independent: bool) -> Parity:
         limits: of the gate.
         independent: the images had no part in making the files. Others cannot carry a claim, however many.
     """
-    files = tuple(
-        one if one.file.startswith(FLOAT_PREFIX) else _judge_file(one, limits, independent) for one in parity.files
-    )
+    files = tuple(one if one.precision == FLOAT32 else _judge_file(one, limits, independent) for one in parity.files)
     verdicts = {one.verdict for one in files}
     worst = next((verdict for verdict in _WORST_FIRST if verdict in verdicts), NOT_JUDGED)
     return replace(parity, files=files, verdict=worst, limits=None if worst == NOT_JUDGED else limits.to_dict())

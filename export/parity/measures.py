@@ -29,7 +29,7 @@ ROUNDING_FACTOR = 4.0
 PERCENTILE = 99.0
 CONFIDENCE = 0.95  # of the upper bound on the share of changed decisions
 NOT_JUDGED = "not judged"  # verdict of float files, and of every file before the gate
-FLOAT_PREFIX = "model_float32"  # of the names of float files
+FLOAT32 = "float32"  # precision of a file whose input is float
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class FileParity:
     """One deployed file against the trained network."""
 
     file: str  # name in the bundle
+    precision: str  # `float32` or `int8`, of its input
     engine: str  # that ran it
     engine_version: str  # of its package
     bytes: int  # size of the file
@@ -141,16 +142,19 @@ def measure_file(path: Path, spec: ModelSpec, images: EvaluationSet) -> FilePari
 
 def compare(path: Path, spec: ModelSpec, answers: Answers, images: EvaluationSet) -> FileParity:
     """How answers that an engine gave for one file differ from those of the network; arguments as `measure_file`."""
-    return compare_answers(path.name, path.stat().st_size, spec.threshold, answers, images)
+    return compare_answers(path.name, spec.input.dtype, path.stat().st_size, spec.threshold, answers, images)
 
 
-def compare_answers(file: str, size: int, threshold: float, answers: Answers, images: EvaluationSet) -> FileParity:
-    """As `compare`, of a file of that name and size in bytes, which need not be here."""
+def compare_answers(
+    file: str, precision: str, size: int, threshold: float, answers: Answers, images: EvaluationSet
+) -> FileParity:
+    """As `compare`, of a file of that name, precision and size in bytes, which need not be here."""
     probabilities = answers.probabilities
     differences = np.abs(probabilities.astype(np.float64) - images.reference)
     area, float_area = (area_under_curve(images.labels, given) for given in (probabilities, images.reference))
     return FileParity(
         file=file,
+        precision=precision,
         engine=answers.engine,
         engine_version=answers.version,
         bytes=size,
@@ -219,7 +223,7 @@ def require_float_agreement(parity: Parity) -> None:
     """
     for one in parity.files:
         # `not <=`, so that a file that answers NaN is refused as well.
-        if one.file.startswith(FLOAT_PREFIX) and not one.largest_difference <= parity.float_tolerance:
+        if one.precision == FLOAT32 and not one.largest_difference <= parity.float_tolerance:
             raise GateError(
                 f"{one.file}: a probability differs from the trained network's by {one.largest_difference:.2e} in "
                 f"{one.engine} {one.engine_version}; at most {parity.float_tolerance:.1e} was expected of a "

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from edge_runtime.terminal_text import escaped
 from export.parity.layer_snr import LayerNoise, steepest
-from export.parity.measures import FLOAT_PREFIX
+from export.parity.measures import FLOAT32
 from export.parity.suite import FileAnswers, Suite
 from export.parity.table import COLUMNS, aligned, caption, html_table, parity_text, table_rows
 from train.report import page, picture
@@ -117,7 +117,7 @@ def _save_scatter(path: Path, suite: Suite) -> None:
 
 
 def _int8_first(answers: Sequence[FileAnswers]) -> list[FileAnswers]:
-    int8 = [one for one in answers if not one.file.startswith(FLOAT_PREFIX)]
+    int8 = [one for one in answers if one.precision != FLOAT32]
     return int8 or list(answers)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from export.limits import Limits
 from export.parity.engine_answers import Answers, ask, ask_elsewhere
 from export.parity.gate import judge
 from export.parity.layer_snr import LayerNoise, layer_noise
-from export.parity.measures import FLOAT_PREFIX, EvaluationSet, Parity, compare, summarise
+from export.parity.measures import FLOAT32, EvaluationSet, Parity, compare, summarise
 
 ELSEWHERE = "tflite-runtime"  # the engine that may need a Python of its own
 _STEADY_IMAGES = 16  # asked again in other orders and with other numbers of threads
 _THREADS = (1, 2, 4)
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class FileAnswers:
     """One file on one engine."""
 
     file: str  # name in the bundle
+    precision: str  # `float32` or `int8`
     engine: str  # name
     probabilities: NDArray[np.float32]  # (N,)
     steady: bool | None  # the same bits whatever the threads, the order and the repetition; None: not tried elsewhere
@@ -66,7 +68,7 @@ class Suite:
 
     def worst(self, count: int) -> list[int]:
         """Rows of the images with the largest difference of any int8 file, largest first."""
-        of_int8 = [one.probabilities for one in self.answers if not one.file.startswith(FLOAT_PREFIX)]
+        of_int8 = [one.probabilities for one in self.answers if one.precision != FLOAT32]
         given = np.stack(of_int8 or [one.probabilities for one in self.answers])
         largest = np.abs(given.astype(np.float64) - self.reference_probabilities).max(axis=0)
         return [int(row) for row in np.argsort(-largest, kind="stable")[:count]]
@@ -90,46 +92,45 @@ class Suite:
         }
 
 
-def run_suite(sources: Sources, limits: Limits, layer_images: int, tell: Tell) -> Suite:
+def run_suite(sources: Sources, limits: Limits, layer_images: int) -> Suite:
     """Everything that can be measured of a bundle here.
 
     Args:
         sources: what to measure, on what, against what.
         limits: of the gate, for the int8 files.
         layer_images: images over which the noise of layers is summed.
-        tell: is given a line at each step.
 
     Raises:
         ModelError: the bundle is altered, holds no float file to compare with, or is not of that run.
         DataError: there are no images, or images of the calibration are among them.
         DependencyError: the interpreter given for tflite-runtime cannot run it.
     """
-    tell("verifying the bundle")
+    log.info("verifying the bundle")
     manifest = verify_bundle(sources.bundle)
     specs = {name: read_embedded_spec(sources.bundle / name).spec for name in model_files(manifest)}
     if not specs:
         raise ModelError(f"{sources.bundle}: holds no model file")
     network = _network(sources, manifest)
-    tell("reading images")
+    log.info("reading images")
     images, names = _images(sources, network, next(iter(specs.values())), manifest)
-    tell(f"asking the trained network about {len(names)} images")
+    log.info("asking the trained network about %d images", len(names))
     evaluation, reference = _with_reference(sources, network, specs, images)
     files, answers, not_run = [], [], []
     for name, spec in specs.items():
         for engine in engines_for(Path(name).suffix):
-            tell(f"{name} on {engine}")
+            log.info("%s on %s", name, engine)
             given, steady, reason = _answers(sources, name, spec, engine, evaluation.images_u8)
             if given is None:
                 not_run.append(reason)
                 continue
             files.append(compare(sources.bundle / name, spec, given, evaluation))
-            answers.append(FileAnswers(name, engine, given.probabilities, steady))
+            answers.append(FileAnswers(name, spec.input.dtype, engine, given.probabilities, steady))
     if not files:
         raise ModelError(f"{sources.bundle}: no engine that is installed here runs a file of it")
     parity = judge(summarise(files, next(iter(specs.values())).threshold, evaluation), limits, True)
-    tell("comparing layers")
+    log.info("comparing layers")
     chosen = np.linspace(0, len(names) - 1, min(layer_images, len(names))).astype(int)
-    layers = _layers(sources.bundle, list(specs), evaluation.images_u8[chosen])
+    layers = _layers(sources.bundle, specs, evaluation.images_u8[chosen])
     return Suite(parity, reference, evaluation.reference, names, tuple(answers), layers, tuple(dict.fromkeys(not_run)))
 
 
@@ -175,7 +176,7 @@ def _with_reference(
         model = grey_network.load_network(network.model, network.spec.size)
         reference, whose = grey_network.float_probabilities(model, images.images_u8), f"{network.model} (Keras)"
     else:
-        name = next((name for name in specs if name.startswith(FLOAT_PREFIX)), None)
+        name = next((name for name, spec in specs.items() if spec.input.dtype == FLOAT32), None)
         if name is None:
             raise ModelError(f"{sources.bundle}: holds no float file to compare with; give --run RUN")
         given = ask(sources.bundle / name, specs[name], images.images_u8)
@@ -206,11 +207,11 @@ def _is_steady(
     return all(np.array_equal(again, expected[: len(images_u8)]) for again in (*forward, backward))
 
 
-def _layers(bundle: Path, names: Sequence[str], images_u8: NDArray[np.uint8]) -> dict[str, list[LayerNoise]]:
-    found = {}
-    for name in names:
-        suffix = Path(name).suffix
-        twin = f"{FLOAT_PREFIX}{suffix}"
-        if not name.startswith(FLOAT_PREFIX) and twin in names:
-            found[name] = layer_noise(bundle / twin, bundle / name, images_u8)
-    return found
+def _layers(bundle: Path, specs: Mapping[str, ModelSpec], images_u8: NDArray[np.uint8]) -> dict[str, list[LayerNoise]]:
+    """The noise of every int8 file whose format has a float file too."""
+    floats = {Path(name).suffix: name for name, spec in specs.items() if spec.input.dtype == FLOAT32}
+    return {
+        name: layer_noise(bundle / floats[Path(name).suffix], bundle / name, images_u8)
+        for name, spec in specs.items()
+        if spec.input.dtype != FLOAT32 and Path(name).suffix in floats
+    }

@@ -93,7 +93,7 @@ def costs_with(network: keras.Model, copies: Mapping[str, int]) -> tuple[int, in
     return operations, weights
 
 
-def staggered(network: keras.Model, copies: Mapping[str, int], steps: Mapping[str, float]) -> keras.Model:
+def with_copies(network: keras.Model, copies: Mapping[str, int], steps: Mapping[str, float]) -> keras.Model:
     """The network with copied channels, each set of copies behind the other; in float it answers as before.
 
     Args:

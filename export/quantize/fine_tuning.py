@@ -9,9 +9,9 @@ arXiv:1412.6550).
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,6 @@ from train.int8.keras_graph import call, run_layers
 from train.int8.layer_kinds import WEIGHTED
 from train.int8.layer_ranges import IMAGES, layer_ranges
 
-Tell = Callable[[str], None]
-
 EPOCHS = 2  # over the images, where the budget allows: four came no closer
 LEARNING_RATE = 3e-5  # of Adam at the start, falling as a cosine to nothing; at 1e-4 int8 came no closer at all
 
@@ -38,12 +36,13 @@ _STEPS_BETWEEN_STATES = 20
 _SEED = 0
 _TINY = 1e-9  # in place of the mean square of a tensor that is zero throughout
 
+log = logging.getLogger(__name__)
+
 
 def fine_tune(
     network: keras.Model,
     teacher: keras.Model,
     images_u8: NDArray[np.uint8],
-    tell: Tell,
     budget_minutes: float | None = None,
     state: Path | None = None,
 ) -> None:
@@ -53,7 +52,6 @@ def fine_tune(
         network: folded by train.int8, with input (N, S, S, 1), 0 to 1; its last layer is dense with a sigmoid.
         teacher: the same layers with the weights of the trained network.
         images_u8: (n, S, S), what is learnt from.
-        tell: is given a line at each step.
         budget_minutes: of wall time; fewer steps are made where EPOCHS would take longer. None: no limit.
         state: folder that keeps the state; where it has one of this network and these images, training goes on from it.
     """
@@ -62,12 +60,12 @@ def fine_tune(
     if place is not None and place.is_file():
         restore_variables(place, training.state)
     else:
-        training.plan(budget_minutes, tell)
+        training.plan(budget_minutes)
     start, first = time.perf_counter(), training.done
     while training.done < training.steps:
         training.step()
         left = (time.perf_counter() - start) / (training.done - first) * (training.steps - training.done)
-        tell(f"fine-tuning: step {training.done} of {training.steps}, {left / 60:.1f} minutes left")
+        log.info("fine-tuning: step %d of %d, %.1f minutes left", training.done, training.steps, left / 60)
         if place is not None and training.done % _STEPS_BETWEEN_STATES == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
             store_variables(place, training.state)
@@ -96,7 +94,7 @@ class _Training:
         """Steps so far."""
         return int(self._optimizer.iterations)
 
-    def plan(self, budget_minutes: float | None, tell: Tell) -> None:
+    def plan(self, budget_minutes: float | None) -> None:
         """Sets the number of steps by the time that a few of them take; these are undone."""
         before = [np.asarray(variable) for variable in self.state]
         self.step()
@@ -108,7 +106,8 @@ class _Training:
             variable.assign(value)
         if budget_minutes is not None:
             self._steps.assign(max(1, min(self.steps, int(budget_minutes * 60 / seconds))))
-        tell(f"fine-tuning: {self.steps} steps of {_BATCH} images, about {self.steps * seconds / 60:.0f} minutes")
+        minutes = self.steps * seconds / 60
+        log.info("fine-tuning: %d steps of %d images, about %.0f minutes", self.steps, _BATCH, minutes)
 
     def step(self) -> None:
         """Learns from the next batch."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import keras
 
-from edge_runtime.errors import ModelError
 from export.convert.grey_network import as_input
-from export.convert.tensor_matching import pair_tensors
+from export.convert.tensor_matching import match_tensors
 from export.convert.tflite_tensors import Inputs, Ranges, TensorReader
-from export.convert.to_int8_onnx import QdqScheme, to_int8_onnx
+from export.convert.to_int8_onnx import to_int8_onnx
 from export.convert.to_onnx import to_float_onnx
 from export.convert.to_tflite import to_float_tflite, to_int8_tflite
 from export.inputs.calibration import CalibrationSet
-from export.quantize.logit_duplication import ends_with_one_sigmoid, logit_reach, with_fine_logit
+from export.quantize.logit_duplication import ends_with_one_sigmoid, logit_reach, with_duplicated_logit
 
 _FEW = 32  # calibration images that tell how far the logit reaches
 
@@ -22,11 +21,7 @@ RangeRule = Callable[[bytes, Inputs], Ranges]  # (float .tflite file, calibratio
 
 
 def quantise_network(
-    network: keras.Model,
-    formats: Iterable[str],
-    calibration: CalibrationSet,
-    rule: RangeRule,
-    scheme: QdqScheme | None = None,
+    network: keras.Model, formats: Iterable[str], calibration: CalibrationSet, rule: RangeRule
 ) -> dict[str, bytes]:
     """The int8 file of each format, by suffix.
 
@@ -35,7 +30,6 @@ def quantise_network(
         formats: `.tflite`, `.onnx`.
         calibration: images that the rule measures ranges on.
         rule: of export.quantize.activation_ranges.
-        scheme: of the integers in `.onnx`.
 
     Raises:
         ModelError: an operator has no int8 form.
@@ -43,31 +37,16 @@ def quantise_network(
     reach = None
     if ends_with_one_sigmoid(network):
         reach = logit_reach(network, as_input(calibration.spread(_FEW)))
-    float_tflite = to_float_tflite(network if reach is None else with_fine_logit(network, reach))
-    float_onnx = to_float_onnx(network) if ".onnx" in formats else None
-    return quantise_files({".tflite": float_tflite, ".onnx": float_onnx}, formats, calibration, rule, scheme, reach)
-
-
-def quantise_files(
-    float_files: Mapping[str, bytes | None],
-    formats: Iterable[str],
-    calibration: CalibrationSet,
-    rule: RangeRule,
-    scheme: QdqScheme | None = None,
-    reach: float | None = None,
-) -> dict[str, bytes]:
-    """As `quantise_network`, of float files; ranges are measured on the `.tflite` file, unless logits' is given."""
-    float_tflite, float_onnx = float_files[".tflite"], float_files.get(".onnx")
-    if float_tflite is None:
-        raise ModelError("ranges are measured on the float .tflite file, and there is none")
+    float_tflite = to_float_tflite(network if reach is None else with_duplicated_logit(network, reach))
     ranges = rule(float_tflite, calibration.inputs)
     if reach is not None:
         ranges |= dict.fromkeys(TensorReader(float_tflite).logits, (-reach, reach))
     quantized = {}
     if ".tflite" in formats:
         quantized[".tflite"] = to_int8_tflite(float_tflite, ranges)
-    if ".onnx" in formats and float_onnx is not None:
-        pairs = pair_tensors(float_onnx, float_tflite, next(calibration.inputs()))
-        shared = {name: ranges[index] for name, index in pairs.items()}
-        quantized[".onnx"] = to_int8_onnx(float_onnx, calibration.inputs, scheme or QdqScheme(), shared)
+    if ".onnx" in formats:
+        float_onnx = to_float_onnx(network)
+        matches = match_tensors(float_onnx, float_tflite, next(calibration.inputs()))
+        shared = {name: ranges[index] for name, index in matches.items()}
+        quantized[".onnx"] = to_int8_onnx(float_onnx, calibration.inputs, shared)
     return quantized

@@ -44,7 +44,7 @@ def logit_reach(network: keras.Model, images: NDArray[np.float32]) -> float:
     return float(np.clip(_BEYOND * largest, 1e-3, LOGIT_REACH))
 
 
-def with_fine_logit(network: keras.Model, reach: float) -> keras.Model:
+def with_duplicated_logit(network: keras.Model, reach: float) -> keras.Model:
     """The same function, its last layer four times.
 
     Args:

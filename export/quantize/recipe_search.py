@@ -6,21 +6,24 @@ that was chosen.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import keras
 
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec
 from export.convert.model_files import write_int8_files
+from export.convert.prepared_network import PreparedNetwork
 from export.limits import Limits
 from export.parity.gate import FAILED, PASSED, checks
 from export.parity.measures import EvaluationSet, FileParity, Trial, measure_file
-from export.quantize.recipes import Material, Recipe
+from export.quantize.recipes import RecipeInputs
+from export.quantize.recipes.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 WITH_MARGIN = "margin"  # outcome: every figure keeps the goal
 
@@ -55,27 +58,26 @@ class _Attempt:
         return self.broken, max(one.percentile_99_difference for one in self.files)
 
 
+@dataclass(frozen=True)
+class Search:
+    """What recipes are judged on."""
+
+    images: EvaluationSet  # that choose; none of them judges the bundle
+    limits: Limits  # of the gate
+    goal: Limits  # narrower ones, that end the search
+
+
 def choose(
-    recipes: Sequence[Recipe],
-    model: keras.Model,
-    float_files: Mapping[str, bytes],
-    spec: ModelSpec,
-    material: Material,
-    images: EvaluationSet,
-    limits: Limits,
-    goal: Limits,
+    recipes: Sequence[Recipe], prepared: PreparedNetwork, formats: Iterable[str], inputs: RecipeInputs, search: Search
 ) -> Choice:
     """The first recipe of which every file keeps the goal; the best of all where none does.
 
     Args:
         recipes: from cheapest to dearest.
-        model: takes `grey`, (N, S, S, 1).
-        float_files: by suffix.
-        spec: without tensors.
-        material: that recipes learn from.
-        images: that choose; none of them judges the bundle.
-        limits: of the gate.
-        goal: narrower ones, that end the search.
+        prepared: the network.
+        formats: suffixes of the files.
+        inputs: that recipes learn from.
+        search: what they are judged on.
 
     Raises:
         ModelError: no recipe can quantise the network.
@@ -84,41 +86,32 @@ def choose(
     tried: list[Trial] = []
     error: ModelError | None = None
     for number, recipe in enumerate(recipes, 1):
-        material.tell(f"trying recipe {recipe.name} ({number} of {len(recipes)})")
+        log.info("trying recipe %s (%d of %d)", recipe.name, number, len(recipes))
         start = time.perf_counter()
         try:
-            quantized = recipe.quantize(model, float_files, material)
+            quantized = recipe.quantize(prepared, formats, inputs)
         except ModelError as refusal:
             error = refusal
             tried.append(_refused(recipe.name, time.perf_counter() - start, refusal))
             continue
-        seconds = time.perf_counter() - start
-        attempts.append(_measure(recipe.name, quantized, seconds, spec, images, limits, goal))
-        tried += _rows(attempts[-1], limits, goal)
+        attempts.append(_measure(recipe.name, quantized, time.perf_counter() - start, prepared.spec, search))
+        tried += _rows(attempts[-1], search.limits, search.goal)
         if attempts[-1].with_margin:
             break
     if not attempts:
         raise ModelError(f"no recipe can quantise the network; the last one said: {error}") from error
     best = attempts[-1] if attempts[-1].with_margin else min(attempts, key=lambda attempt: attempt.rank)
     table = tuple(replace(row, chosen=row.recipe == best.recipe) for row in tried)
-    return Choice(best.recipe, best.quantized, table, f"{len(images.images_u8)} images, {images.name}")
+    return Choice(best.recipe, best.quantized, table, f"{len(search.images.images_u8)} images, {search.images.name}")
 
 
-def _measure(
-    recipe: str,
-    quantized: dict[str, bytes],
-    seconds: float,
-    spec: ModelSpec,
-    images: EvaluationSet,
-    limits: Limits,
-    goal: Limits,
-) -> _Attempt:
+def _measure(recipe: str, quantized: dict[str, bytes], seconds: float, spec: ModelSpec, search: Search) -> _Attempt:
     """A recipe's files, written and run by the engines that will run them."""
     with tempfile.TemporaryDirectory() as folder:
         specs = write_int8_files(Path(folder), quantized, spec)
-        files = tuple(measure_file(path, inside, images) for path, inside in specs.items())
-    broken = sum(not check.kept for one in files for check in checks(one, limits))
-    return _Attempt(recipe, quantized, files, broken, all(_keeps(one, goal) for one in files), seconds)
+        files = tuple(measure_file(path, inside, search.images) for path, inside in specs.items())
+    broken = sum(not check.kept for one in files for check in checks(one, search.limits))
+    return _Attempt(recipe, quantized, files, broken, all(_keeps(one, search.goal) for one in files), seconds)
 
 
 def _keeps(one: FileParity, limits: Limits) -> bool:

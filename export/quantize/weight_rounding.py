@@ -45,16 +45,16 @@ class Moments:
 
 
 # (weights (C, K, O), moments; None where they are too many) -> weights on the grid of the same shape
-Rounding = Callable[[NDArray[np.float64], Moments | None], NDArray[np.float64]]
+ChooseIntegers = Callable[[NDArray[np.float64], Moments | None], NDArray[np.float64]]
 
 
-def reconstruct(network: keras.Model, images: NDArray[np.float32], rounding: Rounding) -> None:
+def reconstruct(network: keras.Model, images: NDArray[np.float32], choose: ChooseIntegers) -> None:
     """Puts the weights of every layer on the int8 grid and corrects its bias, in place.
 
     Args:
         network: folded (see train.int8.batchnorm_folding).
         images: (n, S, S, 1), 0 to 1; a few dozen, all in memory at once.
-        rounding: how integers are chosen.
+        choose: how integers are chosen.
     """
     following = followers(network)
     exact = {id(network.inputs[0]): images}
@@ -67,7 +67,7 @@ def reconstruct(network: keras.Model, images: NDArray[np.float32], rounding: Rou
         of_exact, of_rounded = [exact[id(tensor)] for tensor in read], [rounded[id(tensor)] for tensor in read]
         output = _run(layer, of_exact)
         if isinstance(layer, WEIGHTED):
-            _round_layer(layer, of_exact[0], of_rounded[0], rounding)
+            _round_layer(layer, of_exact[0], of_rounded[0], choose)
         answer = _run(layer, of_rounded)
         if not any(isinstance(follower, layers.ReLU) for follower in following[layer.name]):
             answer = _as_int8(answer, output)
@@ -78,15 +78,15 @@ def reconstruct(network: keras.Model, images: NDArray[np.float32], rounding: Rou
                 del exact[id(tensor)], rounded[id(tensor)]
 
 
-def nearest(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
+def nearest_integers(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
     """The nearest integers of each output channel."""
     return round_to_grid(weights, _scale(weights))
 
 
-def learned(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
+def learned_integers(weights: NDArray[np.float64], moments: Moments | None) -> NDArray[np.float64]:
     """The integers that answer best to rounded inputs, found by changing one weight at a time."""
     if moments is None:
-        return nearest(weights, moments)
+        return nearest_integers(weights, moments)
     size = weights.shape[1]
     variance = np.trace(moments.rounded, axis1=1, axis2=2)[:, None, None] / size
     # Sets of inputs that never change have no variance of their own; theirs comes from the others.
@@ -114,7 +114,7 @@ def _scale(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _round_layer(
-    layer: layers.Layer, exact: NDArray[np.float32], rounded: NDArray[np.float32], rounding: Rounding
+    layer: layers.Layer, exact: NDArray[np.float32], rounded: NDArray[np.float32], choose: ChooseIntegers
 ) -> None:
     kernel, bias = (np.asarray(values, np.float64) for values in layer.get_weights())
     weights = _grouped(layer, kernel)
@@ -124,7 +124,7 @@ def _round_layer(
     moments = None
     if weights.shape[1] <= _LARGEST_MATRIX:
         moments = Moments(*means, *_covariances(of_exact - means[0][:, None], of_rounded - means[1][:, None]))
-    found = rounding(weights, moments)
+    found = choose(weights, moments)
     shift = np.einsum("ck,cko->co", means[0], weights) - np.einsum("ck,cko->co", means[1], found)
     layer.set_weights([_ungrouped(layer, found, kernel.shape), bias + shift.ravel()])
 

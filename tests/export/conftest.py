@@ -72,7 +72,7 @@ def make_bundle(make_run, tmp_path_factory) -> Callable[..., Path]:
             out = tmp_path_factory.mktemp("bundle") / "bundle"
             with quiet_converters():
                 request = ExportRequest(make_run(kind, size, alpha), out, int8=True, recipe="minmax", limits=NO_LIMITS)
-                export(request, tell=str, warn=str)
+                export(request)
             made[kind, size] = out
         return made[kind, size]
 

@@ -146,7 +146,6 @@ def test_the_validation_split_chooses_and_the_test_split_is_met_once(make_run, e
     assert met == [
         ("test split", "model_float32.tflite"),  # before any minute goes into int8; it chooses nothing
         ("validation split", "model_int8.tflite"),
-        ("test split", "model_float32.tflite"),
         ("test split", "model_int8.tflite"),
     ]
     parity = json.loads((tmp_path / "bundle" / "parity.json").read_text())

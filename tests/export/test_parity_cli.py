@@ -76,7 +76,7 @@ def test_a_run_gives_its_network_and_its_test_split(edge_parity, make_run, tmp_p
 
     run = make_run("cnn")
     with quiet_converters():
-        export(ExportRequest(run, tmp_path / "b", int8=True, recipe="minmax", limits=NO_LIMITS), tell=str, warn=str)
+        export(ExportRequest(run, tmp_path / "b", int8=True, recipe="minmax", limits=NO_LIMITS))
     found = json.loads(edge_parity(tmp_path / "b", "--run", run, "--json", *OPEN_LIMITS).stdout)
     assert found["images"] == TEST_IMAGES and "Keras" in found["reference"]
     floats = [one for one in found["files"] if "float32" in one["file"]]

@@ -190,7 +190,7 @@ class Package(Writer):
     def _write(self, folder: Path, number: int) -> None:
         tempfile.tempdir = str(folder)
         request = PackageRequest(folder / "target.zip", machine_for("aarch64", "3.11", "litert"), number=number)
-        write_package(request, TINY_BUNDLE, self.wheels, lambda message: None)
+        write_package(request, TINY_BUNDLE, self.wheels)
 
     def state(self, folder: Path) -> str:
         with zipfile.ZipFile(folder / "target.zip") as archive:

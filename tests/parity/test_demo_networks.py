@@ -22,7 +22,7 @@ from export.inputs.run_reader import open_network
 from export.limits import Limits
 from export.parity.engine_answers import ask
 from export.parity.gate import FAILED
-from export.parity.measures import FLOAT_PREFIX
+from export.parity.measures import FLOAT32
 from export.parity.page import suite_text
 from export.parity.suite import Sources, Suite, run_suite
 from export.quiet import quiet_converters
@@ -64,7 +64,7 @@ def suite(request, trained, folder, repository) -> Suite:
     python = repository / os.environ.get("TFLITE_VENV", ".venv-tflite") / "bin" / "python"
     with quiet_converters():
         sources = Sources(bundle, folder, run, None, python if python.is_file() else None)
-        return run_suite(sources, Limits(), layer_images=16, tell=str)
+        return run_suite(sources, Limits(), layer_images=16)
 
 
 def test_int8_decides_as_float_does_on_every_engine(suite, capsys):
@@ -77,7 +77,7 @@ def test_int8_decides_as_float_does_on_every_engine(suite, capsys):
 
 
 def test_float_files_answer_as_the_trained_network(suite):
-    floats = [one for one in suite.parity.files if one.file.startswith(FLOAT_PREFIX)]
+    floats = [one for one in suite.parity.files if one.precision == FLOAT32]
     assert len(floats) >= 2
     assert all(one.largest_difference <= suite.parity.float_tolerance for one in floats)
 
@@ -103,18 +103,20 @@ def test_two_disjoint_draws_of_calibration_images_agree(trained, kind, capsys):
     halves = [calibration.without(range(first, len(calibration), 2)) for first in (0, 1)]
     assert not set(halves[0].sha256) & set(halves[1].sha256)
     with quiet_converters(), tempfile.TemporaryDirectory() as where:
-        from export.convert import grey_network, model_files
-        from export.quantize.recipes import Material, open_recipe
+        from export.convert import grey_network, model_files, prepared_network
+        from export.quantize.recipes import RecipeInputs, open_recipe
 
-        grey = grey_network.with_grey_input(grey_network.load_network(network.model, network.spec.size), images_u8[:16])
-        floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
+        model = grey_network.load_network(network.model, network.spec.size)
+        prepared = prepared_network.prepare(model, network.spec, images_u8[:16])
         recipe = open_recipe(read_manifest(bundle)["recipe"])
         answers: dict[str, list[np.ndarray]] = {}
         for number, half in enumerate(halves):
-            material = Material(half, lambda half=half: half.images_u8, str)
+            inputs = RecipeInputs(half, lambda half=half: half.images_u8)
             out = Path(where, str(number))
             out.mkdir()
-            files = model_files.write_int8_files(out, recipe.quantize(grey, floats, material), network.spec)
+            files = model_files.write_int8_files(
+                out, recipe.quantize(prepared, (".tflite", ".onnx"), inputs), network.spec
+            )
             for path, spec in files.items():
                 answers.setdefault(path.name, []).append(ask(path, spec, images_u8).probabilities)
     limits, threshold = Limits(), network.spec.threshold

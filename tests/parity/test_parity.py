@@ -11,11 +11,11 @@ import pytest
 
 from edge_runtime.engines import open_engine
 from edge_runtime.errors import GateError
-from edge_runtime.spec import ModelSpec
+from edge_runtime.spec import ModelSpec, Tensor
 from export.inputs.calibration import CalibrationSet
 from export.parity import measures
 from export.parity.engine_answers import Answers, ask, ask_elsewhere
-from export.quantize.recipes import Material, open_recipe
+from export.quantize.recipes import RecipeInputs, open_recipe
 from export.quiet import quiet_converters
 from train.phantom import draw
 
@@ -40,16 +40,16 @@ def deployed_files(images_u8, tmp_path_factory):
     with quiet_converters():
         import keras
 
-        from export.convert import grey_network, model_files
+        from export.convert import grey_network, model_files, prepared_network
         from train.networks.cnn import build_cnn
 
         keras.utils.set_random_seed(2)
         network = build_cnn(SIZE)
-        grey = grey_network.with_grey_input(network, images_u8)
-        folder, material = tmp_path_factory.mktemp("files"), Material(calibration, lambda: images_u8, str)
-        floats = model_files.convert_to_float(grey, ("tflite", "onnx"))
+        prepared = prepared_network.prepare(network, SPEC, images_u8)
+        folder, inputs = tmp_path_factory.mktemp("files"), RecipeInputs(calibration, lambda: images_u8)
+        floats = model_files.convert_to_float(prepared.grey, ("tflite", "onnx"))
         specs = model_files.write_float_files(folder, floats, SPEC)
-        specs |= model_files.write_int8_files(folder, open_recipe("minmax").quantize(grey, floats, material), SPEC)
+        specs |= model_files.write_int8_files(folder, open_recipe("minmax").quantize(prepared, floats, inputs), SPEC)
         return specs, grey_network.float_probabilities(network, images_u8)
 
 
@@ -58,7 +58,7 @@ def test_a_file_answers_as_the_trained_network(deployed_files, images_u8, name):
     specs, reference = deployed_files
     path = next(path for path in specs if path.name == name)
     one = measures.measure_file(path, specs[path], measures.EvaluationSet("test", images_u8, None, reference))
-    limit = measures.FLOAT_TOLERANCE if name.startswith(measures.FLOAT_PREFIX) else INT8_LARGEST_DIFFERENCE
+    limit = measures.FLOAT_TOLERANCE if "float32" in name else INT8_LARGEST_DIFFERENCE
     assert one.largest_difference <= limit
     assert (one.file, one.auc, one.bytes) == (name, None, path.stat().st_size)
 
@@ -95,7 +95,8 @@ def answering(monkeypatch, tmp_path):
         images = measures.EvaluationSet(
             "made up", np.zeros((len(answers), 8, 8), np.uint8), known, np.float32(reference)
         )
-        return measures.measure([(tmp_path / "model_float32.onnx", SPEC)], images)
+        spec = SPEC.with_tensors((Tensor("grey", "float32"), Tensor("probability", "float32")))
+        return measures.measure([(tmp_path / "model_float32.onnx", spec)], images)
 
     return measure
 

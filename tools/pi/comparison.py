@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from export.limits import Limits
 from export.parity.engine_answers import Answers
 from export.parity.gate import FAILED, judge
-from export.parity.measures import FLOAT_PREFIX, FLOAT_TOLERANCE, EvaluationSet, FileParity, compare_answers, summarise
+from export.parity.measures import FLOAT32, FLOAT_TOLERANCE, EvaluationSet, FileParity, compare_answers, summarise
 
 REPEATABLE = "litert"  # the engine whose int8 answers have to be the same bits everywhere
 # Of fewer images the AUC says nothing: of ten, one pair that changes places moves it by 0.04, and the limit is 0.005.
@@ -23,6 +23,7 @@ class Row:
 
     network: str  # name in the spec
     file: str  # of the model
+    precision: str  # `float32` or `int8`
     engine: str  # that ran it
     system: str  # release and Python that it ran on
     processor: str  # emulated
@@ -39,7 +40,7 @@ class Row:
     @property
     def passed(self) -> bool:
         """Float: within the tolerance. int8: not failed by the gate, and of LiteRT the same bits as here."""
-        if self.file.startswith(FLOAT_PREFIX):
+        if self.precision == FLOAT32:
             return self.largest <= FLOAT_TOLERANCE
         return self.verdict != FAILED and (self.engine != REPEATABLE or self.identical == self.images)
 
@@ -55,7 +56,7 @@ def compare(
     """The row of one file.
 
     Args:
-        where: `network`, `file`, `engine`, `system` and `processor` of the row.
+        where: `network`, `file`, `precision`, `engine`, `system` and `processor` of the row.
         found: (N,), probabilities there; image i is fractured where i is odd.
         here: (N,), of the same file on this machine.
         exact: (N,), of the float file on this machine.
@@ -63,7 +64,7 @@ def compare(
         peak_mb: of the process there.
     """
     difference = np.abs(found - here)
-    judged = _judged(where["file"], where["engine"], found, exact, threshold)
+    judged = _judged(where, found, exact, threshold)
     return Row(
         **where,
         images=found.size,
@@ -79,11 +80,12 @@ def compare(
 
 
 def _judged(
-    file: str, engine: str, found: NDArray[np.float64], exact: NDArray[np.float64], threshold: float
+    where: dict[str, str], found: NDArray[np.float64], exact: NDArray[np.float64], threshold: float
 ) -> FileParity:
     """The gate's verdict, with its default limits."""
     labels = np.arange(found.size) % 2 if found.size >= FEWEST_TO_RANK else None
     images = EvaluationSet("phantoms", np.zeros((found.size, 1, 1), np.uint8), labels, exact)
-    answers = Answers(engine, "", found.astype(np.float32), 0.0)
-    parity = summarise([compare_answers(file, 0, threshold, answers, images)], threshold, images)
+    answers = Answers(where["engine"], "", found.astype(np.float32), 0.0)
+    one = compare_answers(where["file"], where["precision"], 0, threshold, answers, images)
+    parity = summarise([one], threshold, images)
     return judge(parity, Limits(), independent=True).files[0]

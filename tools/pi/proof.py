@@ -26,7 +26,7 @@ from edge_runtime import Predictor
 from edge_runtime.bundle import model_files, open_model, read_manifest
 from edge_runtime.engines import suffix_of
 from edge_runtime.preprocess import preprocess
-from export.parity.measures import FLOAT_PREFIX
+from export.parity.measures import FLOAT32
 from tools.pi.comparison import Row, compare
 from tools.pi.debian import NotToBeHad
 from tools.pi.device import MEMORY_MB, Device, WentWrong, install, judge_within_memory
@@ -102,15 +102,17 @@ def _write_files(folder: Path) -> None:
 def _rows(device: Device, plan: Plan, processor: str, bundle: Path) -> Iterator[Row]:
     """Compares every model file of a bundle in the device's folder that the engine runs."""
     names = [name for name in model_files(read_manifest(bundle)) if name.endswith(suffix_of(plan.engine))]
-    name_of_float = next((name for name in names if name.startswith(FLOAT_PREFIX)), names[0])
+    specs = {name: open_model(bundle / name).spec for name in names}
+    name_of_float = next((name for name in names if specs[name].input.dtype == FLOAT32), names[0])
     images_u8 = np.load(bundle.with_suffix(".npy"))
     for name in names:
-        spec = open_model(bundle / name).spec
-        is_many = spec.name.startswith("mobilenet") and not name.startswith(FLOAT_PREFIX)
+        spec = specs[name]
+        is_many = spec.name.startswith("mobilenet") and spec.input.dtype != FLOAT32
         count = plan.images if is_many else FEW_IMAGES
         found, peak_mb = device.answers(processor, f"{bundle.name}.npy", count, f"{bundle.name}/{name}")
         here, exact = (_answers_here(bundle / each, images_u8[:count]) for each in (name, name_of_float))
-        where = {"network": spec.name, "file": name, "engine": plan.engine, "processor": processor}
+        where = {"network": spec.name, "file": name, "precision": spec.input.dtype, "engine": plan.engine}
+        where |= {"processor": processor}
         yield compare(where | {"system": str(plan.system)}, found, here, exact, spec.threshold, peak_mb)
 
 

@@ -6,6 +6,7 @@ the unit's own. A unit that ends in anything else is no probability, and is refu
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import keras
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from edge_runtime.errors import ModelError
 from train.int8.keras_graph import layers_above, writer
 
+log = logging.getLogger(__name__)
+
 PROBABILITY = "probability"
 _SIGMOID, _SOFTMAX, _LINEAR = "sigmoid", "softmax", "linear"
 
 
-def choose_output(model: keras.Model, warn: Any) -> keras.Model:
+def choose_output(model: keras.Model) -> keras.Model:
     """The network with one output: the only one, the one named `probability`, or the only row of class scores.
 
     Raises:
@@ -35,7 +38,7 @@ def choose_output(model: keras.Model, warn: Any) -> keras.Model:
         raise ModelError(f"{len(names)} outputs ({', '.join(names)}); name the one that is meant `{PROBABILITY}`")
     (chosen,) = named
     dropped = ", ".join(name for index, name in enumerate(names) if index != chosen)
-    warn(f"of {len(names)} outputs {names[chosen]} is taken, and {dropped} left out")
+    log.warning(f"of {len(names)} outputs {names[chosen]} is taken, and {dropped} left out")
     return keras.Model(model.inputs, model.outputs[chosen], name=model.name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from export.inputs.foreign.input_scaling import RANGES, expected_range, from_gre
 from export.inputs.foreign.precision import flat_in_float64, with_precision
 from train.metrics import auc
 
+log = logging.getLogger(__name__)
+
 # Both are calculated in float64; what is left is that kernels with a scaling inside are rounded to float32 once.
 PROOF_TOLERANCE = 1e-5
 CLEARLY = 0.05  # of AUC: less may be chance, or a network that hardly minds its range
@@ -28,11 +30,9 @@ _DRAWS, _SEED = 400, 0  # of the bootstrap
 _PROOF_IMAGES = 4
 _DEFAULT = "0..1"
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Prepared:
+class ForeignNetwork:
     """A network made elsewhere, ready for export."""
 
     model: keras.Model  # flat, takes `grey` (N, S, S, 1), 0 to 1, gives `probability` (N, 1)
@@ -40,14 +40,13 @@ class Prepared:
     value_range: str  # of its own input, of RANGES
 
 
-def prepare(path: Path, positive: int | None, input_range: str | None, warn: Tell) -> Prepared:
+def prepare(path: Path, positive: int | None, input_range: str | None) -> ForeignNetwork:
     """The network of a `.keras` or `.h5` file, ready for export.
 
     Args:
         path: of the file.
         positive: see `head.with_probability`.
         input_range: of RANGES; None reads it from what the network does first.
-        warn: is given what a user ought to know.
 
     Raises:
         ModelError: it cannot be loaded, or has a part that cannot be exported.
@@ -55,7 +54,7 @@ def prepare(path: Path, positive: int | None, input_range: str | None, warn: Tel
     require_known_layers(path)
     tf.config.set_visible_devices([], "GPU")
     try:
-        return _prepared(_loaded(path), positive, input_range, warn)
+        return _prepared(_loaded(path), positive, input_range)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # Keras and TensorFlow raise whatever they do; a line of it tells which layer
@@ -63,7 +62,7 @@ def prepare(path: Path, positive: int | None, input_range: str | None, warn: Tel
 
 
 def require_best_range(
-    prepared: Prepared, images_u8: NDArray[np.uint8], labels: NDArray[np.int64] | None, answers: Any
+    prepared: ForeignNetwork, images_u8: NDArray[np.uint8], labels: NDArray[np.int64] | None, answers: Any
 ) -> None:
     """Refuses a reading of the input's range where another one tells the classes apart clearly better.
 
@@ -91,21 +90,21 @@ def require_best_range(
             )
 
 
-def _prepared(original: keras.Model, positive: int | None, input_range: str | None, warn: Tell) -> Prepared:
-    flat = choose_output(flattened(original), warn)
+def _prepared(original: keras.Model, positive: int | None, input_range: str | None) -> ForeignNetwork:
+    flat = choose_output(flattened(original))
     names = [tensor.name for tensor in original.outputs]
     chosen = 0 if len(names) == 1 else _place_of_output(flat, original)
     activation = ending(flat)
     value_range = input_range or expected_range(flat)
     if value_range is None:
         value_range = _DEFAULT
-        warn(f"the network does not scale its input: taken as {_DEFAULT}; --input-range says otherwise")
+        log.warning(f"the network does not scale its input: taken as {_DEFAULT}; --input-range says otherwise")
     answering, end = with_probability(flat, positive)
     if activation == "linear":
-        warn(f"the network ends in scores without activation ({end}): taken as logits")
+        log.warning(f"the network ends in scores without activation ({end}): taken as logits")
     model = from_grey(answering, RANGES[value_range])
     _prove(original, model, chosen, activation, positive, RANGES[value_range])
-    return Prepared(model, answering, value_range)
+    return ForeignNetwork(model, answering, value_range)
 
 
 def _loaded(path: Path) -> keras.Model:

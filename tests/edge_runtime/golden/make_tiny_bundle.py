@@ -50,5 +50,5 @@ if __name__ == "__main__":
         save_tiny_network(network)
         spec.write_text(SPEC.to_json())
         request = ExportRequest(network, BUNDLE, int8=True, spec=spec, calibration=CALIBRATION, recipe="minmax")
-        parity = export(request, tell=str, warn=str)
+        parity = export(request)
         print(parity, file=terminal)

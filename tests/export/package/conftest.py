@@ -74,7 +74,7 @@ def wheels(machine, tmp_path_factory) -> Path:
     """Every wheel that a package for this machine needs, downloaded once."""
     folder = tmp_path_factory.mktemp("wheels")
     try:
-        found = gather_wheels(machine, folder, None, tell=print)
+        found = gather_wheels(machine, folder, None)
     except StorageError as error:
         pytest.skip(f"the wheels of a package cannot be downloaded: {error}")
     assert len(found) == len(pinned_versions(machine))
@@ -93,8 +93,8 @@ def make_package(machine, wheels, tiny_bundle, tmp_path_factory) -> Callable[[st
     def make(name: str) -> Path:
         archive = tmp_path_factory.mktemp("package") / f"{name}.zip"
         request = PackageRequest(archive, machine, wheels)
-        with collected_wheels(request, print) as collected:
-            write_package(request, tiny_bundle, collected, print)
+        with collected_wheels(request) as collected:
+            write_package(request, tiny_bundle, collected)
         return archive
 
     return make

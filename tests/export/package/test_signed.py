@@ -34,15 +34,15 @@ def make_signed(machine, wheels, tiny_bundle, key, tmp_path_factory) -> Callable
     for wheel in wheels.iterdir():
         os.link(wheel, folder / wheel.name)
     more = tmp_path_factory.mktemp("more")
-    for wheel in gather_wheels(machine, more, None, print, signed=True):
+    for wheel in gather_wheels(machine, more, None, signed=True):
         if not (folder / wheel.name).exists():
             shutil.copy(wheel, folder)
 
     def make(name: str, number: int) -> Path:
         archive = tmp_path_factory.mktemp("signed") / f"{name}.zip"
         request = PackageRequest(archive, machine, folder, Signer(key), number)
-        with collected_wheels(request, print) as collected:
-            write_package(request, tiny_bundle, collected, print)
+        with collected_wheels(request) as collected:
+            write_package(request, tiny_bundle, collected)
         return archive
 
     return make

@@ -15,11 +15,11 @@ from export.package.wheelhouse import gather_wheels
 from tools.wheel_lock import TARGET, make_table
 
 
-def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_path):
-    told = []
-    found = gather_wheels(machine, tmp_path, wheels, told.append)
+def test_a_folder_of_wheels_needs_no_network(machine, wheels, no_network, tmp_path, caplog):
+    caplog.set_level("INFO", "export")
+    found = gather_wheels(machine, tmp_path, wheels)
     assert [path.name for path in found] == sorted(path.name for path in wheels.iterdir())
-    assert not told
+    assert not caplog.messages
 
 
 def test_a_doctored_wheel_is_refused_wherever_it_came_from(machine, wheels, tmp_path):
@@ -29,7 +29,7 @@ def test_a_doctored_wheel_is_refused_wherever_it_came_from(machine, wheels, tmp_
         archive.writestr("click/backdoor.py", "")
     (tmp_path / "found").mkdir()
     with pytest.raises(DataError, match="click-.*SHA-256 is not one that the lock file lists"):
-        gather_wheels(machine, tmp_path / "found", doctored, print)
+        gather_wheels(machine, tmp_path / "found", doctored)
 
 
 def test_the_table_of_wheels_is_that_of_the_lock_files():
@@ -42,7 +42,7 @@ def test_every_wheel_that_a_folder_lacks_is_named_with_the_command_that_fetches_
         path.unlink()
     (tmp_path / "found").mkdir()
     with pytest.raises(DependencyError) as caught:
-        gather_wheels(machine, tmp_path / "found", some, print)
+        gather_wheels(machine, tmp_path / "found", some)
     message, command = str(caught.value).splitlines()
     assert f"missing: numpy=={pinned_versions(machine)['numpy']} (available there: none), pillow==" in message
     assert "click" not in message
@@ -51,18 +51,18 @@ def test_every_wheel_that_a_folder_lacks_is_named_with_the_command_that_fetches_
 
 def test_wheels_of_another_machine_do_not_count(wheels, tmp_path):
     with pytest.raises(DependencyError, match="missing: ai-edge-litert.*numpy.*pillow"):
-        gather_wheels(machine_for("aarch64", "3.13", "litert"), tmp_path, wheels, print)
+        gather_wheels(machine_for("aarch64", "3.13", "litert"), tmp_path, wheels)
 
 
-def test_a_network_that_is_down_is_not_taken_for_missing_wheels(machine, no_network, tmp_path):
-    told = []
+def test_a_network_that_is_down_is_not_taken_for_missing_wheels(machine, no_network, tmp_path, caplog):
+    caplog.set_level("INFO", "export")
     with pytest.raises(StorageError, match="pip reaches no package index"):
-        gather_wheels(machine, tmp_path, None, told.append)
-    assert "needs a network" in told[0]
+        gather_wheels(machine, tmp_path, None)
+    assert "needs a network" in caplog.messages[0]
 
 
 def test_32_bit_arm_is_told_how_to_come_by_pillow(no_network, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DependencyError, match="make armhf-wheels"):
-        gather_wheels(machine_for("armv7l", "3.11", None), tmp_path, empty, print)
+        gather_wheels(machine_for("armv7l", "3.11", None), tmp_path, empty)

@@ -14,7 +14,7 @@ from export.parity.measures import EvaluationSet, FileParity, Parity, upper_boun
 
 LIMITS = Limits()
 GOOD = FileParity(
-    *("model_int8.tflite", "litert", "1", 1_000),
+    *("model_int8.tflite", "int8", "litert", "1", 1_000),
     *(0.9, 0, 0.01, 0.01, 1.0, 0.0),
     radiographs=1_000,
     radiograph_auc=0.9,
@@ -95,7 +95,7 @@ def test_decisions_carry_the_claim_without_labels():
 
 def test_a_bundle_has_the_verdict_of_its_worst_int8_file_and_float_files_have_none():
     failed = dataclasses.replace(GOOD, file="model_int8.onnx", percentile_99_difference=0.2)
-    float_file = dataclasses.replace(failed, file="model_float32.onnx")
+    float_file = dataclasses.replace(failed, file="model_float32.onnx", precision="float32")
     measured = judge(parity_of(float_file, GOOD, failed), LIMITS, True)
     assert [one.verdict for one in measured.files] == ["not judged", "passed", "failed"]
     assert (measured.verdict, measured.limits) == ("failed", LIMITS.to_dict())

@@ -18,9 +18,9 @@ with quiet_converters():
     from export.convert.complexity import operations
     from export.convert.grey_network import as_input
     from export.quantize.activation_ranges import LOGIT_REACH, measure_ranges
-    from export.quantize.channel_duplication import choose_copies, costs_with, shifts_of, staggered
+    from export.quantize.channel_duplication import choose_copies, costs_with, shifts_of, with_copies
     from export.quantize.int8_files import quantise_network
-    from export.quantize.logit_duplication import COPIES, ends_with_one_sigmoid, logit_reach, with_fine_logit
+    from export.quantize.logit_duplication import COPIES, ends_with_one_sigmoid, logit_reach, with_duplicated_logit
     from export.quantize.sensitivity import logit_changes
     from train.int8.fake_quant import FakeInt8, put_on_grid
     from train.int8.keras_graph import run_layers
@@ -73,7 +73,7 @@ def copies_of(*groups: set[str], times: int = 2) -> dict[str, int]:
 def test_copies_do_not_change_the_function(network, images_u8, groups, times):
     images = as_input(images_u8)
     steps = dict.fromkeys([layer.name for layer in network.layers], 0.0)
-    finer = staggered(network, copies_of(*groups, times=times), steps)
+    finer = with_copies(network, copies_of(*groups, times=times), steps)
     assert finer.predict(images, verbose=0) == pytest.approx(network.predict(images, verbose=0), abs=1e-6)
     assert operations(finer) == costs_with(network, copies_of(*groups, times=times))[0] > operations(network)
 
@@ -92,7 +92,9 @@ def test_int8_with_copies_is_closer_to_the_network(network, images_u8):
     calibration = CalibrationSet(Path("none"), images_u8, (None,) * len(images_u8), (), (), True)
     images = as_input(images_u8)
     ranges = layer_ranges(network, images)
-    finer = staggered(network, copies_of(*TIED, times=4), {n: (high - low) / 255 for n, (low, high) in ranges.items()})
+    finer = with_copies(
+        network, copies_of(*TIED, times=4), {n: (high - low) / 255 for n, (low, high) in ranges.items()}
+    )
     exact = network.predict(images, verbose=0)[:, 0]
 
     def error(model: keras.Model) -> float:
@@ -144,7 +146,7 @@ def test_layers_that_mix_no_channels_or_bend_a_shift_are_left_alone(images_u8):
     model = keras.Model(grey, layers.Dense(1, activation="sigmoid", use_bias=False, name="probability")(x))
     copies = choose_copies(model, dict.fromkeys([layer.name for layer in model.layers], 1.0), 1e9, 1e9)
     assert set(copies) == {"plain", "mean"}
-    finer = staggered(model, copies, dict.fromkeys(copies, 0.0))
+    finer = with_copies(model, copies, dict.fromkeys(copies, 0.0))
     images = as_input(images_u8)
     assert finer.predict(images, verbose=0) == pytest.approx(model.predict(images, verbose=0), abs=1e-6)
 
@@ -172,7 +174,7 @@ def test_sensitivity_is_what_rounding_a_tensor_alone_changes(network, images_u8)
 
 def test_a_fine_logit_is_the_same_function_in_steps_of_the_output(network, images_u8):
     images = as_input(images_u8)
-    fine = with_fine_logit(network, reach=LOGIT_REACH)
+    fine = with_duplicated_logit(network, reach=LOGIT_REACH)
     step = 2 * LOGIT_REACH / 255
     # The copies are shifted by up to 3/8 of a step of the logit; their mean differs by the curve of the sigmoid alone.
     assert fine.predict(images, verbose=0) == pytest.approx(network.predict(images, verbose=0), abs=step**2)

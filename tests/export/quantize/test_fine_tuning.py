@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -59,9 +60,22 @@ def rounded_error(network: keras.Model, teacher: keras.Model, images_u8: np.ndar
     return float(np.mean(np.square(logits[0] - logits[1])))
 
 
-def tuned(network: keras.Model, images_u8: np.ndarray, tell: Callable[[str], None] = str, **options) -> keras.Model:
-    copy = copy_of(network)
-    fine_tuning.fine_tune(copy, copy_of(network), images_u8, tell, **options)
+class Listener(logging.Handler):
+    """Gives every message that is logged to a function."""
+
+    def __init__(self, hear: Callable[[str], object]) -> None:
+        super().__init__()
+        self.emit = lambda record: hear(record.getMessage())
+
+
+def tuned(network: keras.Model, images_u8: np.ndarray, hear: Callable[[str], object] = str, **options) -> keras.Model:
+    copy, listener = copy_of(network), Listener(hear)
+    fine_tuning.log.addHandler(listener)
+    fine_tuning.log.setLevel(logging.INFO)
+    try:
+        fine_tuning.fine_tune(copy, copy_of(network), images_u8, **options)
+    finally:
+        fine_tuning.log.removeHandler(listener)
     return copy
 
 
@@ -82,7 +96,7 @@ def test_the_rounded_network_comes_closer_and_its_weights_are_on_the_grid(networ
 
 def test_the_teacher_is_not_changed(network, images_u8):
     teacher, copy = copy_of(network), copy_of(network)
-    fine_tuning.fine_tune(copy, teacher, images_u8, str)
+    fine_tuning.fine_tune(copy, teacher, images_u8)
     for before, after in zip(network.get_weights(), teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
 

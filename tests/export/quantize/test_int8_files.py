@@ -17,7 +17,7 @@ with quiet_converters():
     import keras
     from keras import layers
 
-    from export.convert.tensor_matching import pair_tensors
+    from export.convert.tensor_matching import match_tensors
     from export.convert.to_onnx import to_float_onnx
     from export.convert.to_tflite import to_float_tflite
     from export.quantize.int8_files import quantise_network
@@ -56,10 +56,10 @@ def test_tensors_have_the_same_scale_in_both_formats(network, calibration, rule)
     assert not strangers
 
 
-def test_every_quantised_tensor_finds_its_twin(network, calibration):
+def test_every_quantised_tensor_finds_its_match(network, calibration):
     with quiet_converters():
         float_onnx, float_tflite = to_float_onnx(network), to_float_tflite(network)
-    pairs = pair_tensors(float_onnx, float_tflite, next(calibration.inputs()))
+    pairs = match_tensors(float_onnx, float_tflite, next(calibration.inputs()))
     nodes = {output: node.op_type for node in onnx.load_from_string(float_onnx).graph.node for output in node.output}
     assert {nodes.get(name, "input") for name in pairs} >= {"Clip", "Add", "Conv"}
 

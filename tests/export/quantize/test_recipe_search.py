@@ -14,12 +14,12 @@ from edge_runtime.spec import ModelSpec
 from export.inputs.calibration import CalibrationSet
 from export.limits import PRESETS, Limits, goal_of
 from export.parity.measures import EvaluationSet
-from export.quantize.recipes import Material
+from export.quantize.recipes import RecipeInputs
 from export.quiet import quiet_converters
 from train.phantom import draw
 
 SPEC = ModelSpec("cnn", 32, "stretch", "box", ("not fractured", "fractured"), 0.5, "phantom")
-FORMATS = ("tflite", "onnx")
+SUFFIXES = (".tflite", ".onnx")
 IMAGES = 16
 
 
@@ -31,45 +31,48 @@ def choosing():
     with quiet_converters():
         import keras
 
-        from export.convert import grey_network, model_files
+        from export.convert import grey_network, prepared_network
         from export.quantize import recipe_search
-        from export.quantize.recipes.minmax import MinMax
+        from export.quantize.activation_ranges import measure_ranges
+        from export.quantize.recipes.preparations import folded
+        from export.quantize.recipes.recipe import Recipe
+        from export.quantize.recipes.roundings import by_converter
+        from export.quantize.recipes.table import RECIPES
         from train.networks.cnn import build_cnn
 
-        class Dark(MinMax):
-            """Calibrates with images far darker than those to come: what lies above is clipped."""
+        def dark_ranges(float_tflite, inputs):
+            """Of images far darker than those to come: what lies above is clipped, but for the input itself."""
 
-            name = "dark"
+            def dark():
+                for image in inputs():
+                    darker = image / 16
+                    darker[0, 0, -1] = 1.0
+                    yield darker
 
-            def quantize(self, model, float_files, material):
-                dark = dataclasses.replace(material.calibration, images_u8=material.calibration.images_u8 // 16)
-                narrow = dataclasses.replace(dark, images_u8=np.where(dark.images_u8 > 3, dark.images_u8, 0))
-                return super().quantize(model, float_files, dataclasses.replace(material, calibration=narrow))
+            return measure_ranges(float_tflite, dark)
 
-        class Refusing(MinMax):
-            name = "refusing"
-
-            def quantize(self, model, float_files, material):
-                raise ModelError("a layer is not understood")
+        def refuse(network, inputs):
+            raise ModelError("a layer is not understood")
 
         keras.utils.set_random_seed(2)
         network = build_cnn(SPEC.size)
         head = network.get_layer("probability")
         head.set_weights([weights * 20 for weights in head.get_weights()])  # answers that differ between images
-        grey = grey_network.with_grey_input(network, images_u8)
-        floats = model_files.convert_to_float(grey, FORMATS)
+        prepared = prepared_network.prepare(network, SPEC, images_u8)
         reference = grey_network.float_probabilities(network, images_u8)
     images = EvaluationSet("validation split", images_u8, None, reference)
-    recipes = {"minmax": MinMax(), "dark": Dark(), "refusing": Refusing()}
+    recipes = {
+        "minmax": RECIPES["minmax"],
+        "dark": Recipe("dark", folded, by_converter, dark_ranges),
+        "refusing": Recipe("refusing", folded, refuse, measure_ranges),
+    }
 
     def choose(*names: str, limit: float):
         limits = Limits(auc=1.0, changed=1.0, distance=1.0, percentile_99=limit)
-        goal = dataclasses.replace(limits, percentile_99=limit / 2)
-        material = Material(calibration, lambda: images_u8, str)
+        search = recipe_search.Search(images, limits, dataclasses.replace(limits, percentile_99=limit / 2))
+        inputs = RecipeInputs(calibration, lambda: images_u8)
         with quiet_converters():
-            return recipe_search.choose(
-                [recipes[name] for name in names], grey, floats, SPEC, material, images, limits, goal
-            )
+            return recipe_search.choose([recipes[name] for name in names], prepared, SUFFIXES, inputs, search)
 
     return choose
 
@@ -128,20 +131,22 @@ def test_the_goal_is_half_of_each_limit_and_never_wider_than_the_aim():
     assert goal_of(Limits(percentile_99=0.001)).percentile_99 == 0.0005
 
 
-def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_already():
+def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_already(caplog):
     with quiet_converters():
         import keras
 
+        from export.convert.prepared_network import prepare
         from export.exporter import _worth_trying
         from train.int8.fake_quant import put_on_grid
         from train.networks.cnn import build_cnn
 
+        caplog.set_level("INFO", "export")
         keras.utils.set_random_seed(2)
-        network = build_cnn(SPEC.size)
-        told: list[str] = []
-        tried = _worth_trying(network, None, told.append)
-        assert {"equalised", "rounded"} <= set(tried) and "finetuned" not in tried and not told
-        assert "finetuned" in _worth_trying(network, 5.0, told.append)
-        put_on_grid(network)
-        assert set(tried) - set(_worth_trying(network, None, told.append)) == {"equalised", "rounded"}
-        assert "equalised and rounded are left out" in told[0]
+        network, sample_u8 = build_cnn(SPEC.size), np.zeros((1, SPEC.size, SPEC.size), np.uint8)
+        prepared = prepare(network, SPEC, sample_u8)
+        tried = _worth_trying(prepared, None)
+        assert {"equalised", "rounded"} <= set(tried) and "finetuned" not in tried and not caplog.messages
+        assert "finetuned" in _worth_trying(prepared, 5.0)
+        put_on_grid(prepared.folded)
+        assert set(tried) - set(_worth_trying(prepared, None)) == {"equalised", "rounded"}
+        assert "equalised and rounded are left out" in caplog.messages[0]

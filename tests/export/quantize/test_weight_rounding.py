@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.quantize.weight_rounding import Moments, learned, nearest, reconstruct
+from export.quantize.weight_rounding import Moments, learned_integers, nearest_integers, reconstruct
 from export.quiet import quiet_converters
 
 with quiet_converters():
@@ -34,13 +34,13 @@ def correlated() -> np.ndarray:
 def test_learned_integers_answer_closer_than_the_nearest(correlated):
     weights = np.random.default_rng(1).normal(size=(1, 40, 16))
     errors = {}
-    for rounding in (nearest, learned):
+    for rounding in (nearest_integers, learned_integers):
         error = correlated @ (rounding(weights, moments(correlated)) - weights)
         errors[rounding] = float(np.var(error))
-    assert errors[learned] < 0.25 * errors[nearest]
+    assert errors[learned_integers] < 0.25 * errors[nearest_integers]
 
 
-@pytest.mark.parametrize("rounding", [nearest, learned])
+@pytest.mark.parametrize("rounding", [nearest_integers, learned_integers])
 def test_each_output_channel_has_integers_that_reach_127(correlated, rounding):
     found = rounding(np.random.default_rng(1).normal(size=(1, 40, 16)), moments(correlated))
     steps = found / (np.abs(found).max(axis=1, keepdims=True) / 127.0)
@@ -50,7 +50,9 @@ def test_each_output_channel_has_integers_that_reach_127(correlated, rounding):
 def test_inputs_that_never_change_are_no_obstacle():
     constant = np.zeros((3, 50, 9))
     weights = np.random.default_rng(2).normal(size=(3, 9, 1))
-    np.testing.assert_allclose(learned(weights, moments(constant)), nearest(weights, None), atol=1e-12)
+    np.testing.assert_allclose(
+        learned_integers(weights, moments(constant)), nearest_integers(weights, None), atol=1e-12
+    )
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def network() -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("rounding", [nearest, learned])
+@pytest.mark.parametrize("rounding", [nearest_integers, learned_integers])
 def test_a_reconstructed_network_is_on_the_grid_and_stays_near(network, rounding):
     images = np.random.default_rng(5).random((24, 32, 32, 1), np.float32)
     copy = folded(network)

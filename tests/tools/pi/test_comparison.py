@@ -17,7 +17,8 @@ LITERT, ONNX, FLOAT = (
 
 def row(file_and_engine, found, here, exact=None):
     file, engine = file_and_engine
-    where = {"network": "n", "file": file, "engine": engine, "system": "s", "processor": "p"}
+    precision = "float32" if "float32" in file else "int8"
+    where = {"network": "n", "file": file, "precision": precision, "engine": engine, "system": "s", "processor": "p"}
     return compare(where, found, here, here if exact is None else exact, threshold=0.5, peak_mb=1.0)
 
 

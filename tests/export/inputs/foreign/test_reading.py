@@ -122,7 +122,7 @@ def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
     expected_reading, positive, probability = KINDS[kind]
     original = made(kind)
     original.save(tmp_path / "network.keras")
-    prepared = prepare(tmp_path / "network.keras", positive, None, warn=str)
+    prepared = prepare(tmp_path / "network.keras", positive, None)
     assert expected_range(flattened(original)) == expected_reading
     low, high = RANGES[prepared.value_range]
     answers = original.predict(np.repeat(low + (high - low) * GREY, 3, axis=-1), verbose=0)
@@ -137,14 +137,14 @@ def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
 
 def test_an_h5_file_of_a_functional_network_is_taken(tmp_path):
     made(nested).save(tmp_path / "network.h5")
-    assert prepare(tmp_path / "network.h5", None, None, warn=str).value_range == "0..255"
+    assert prepare(tmp_path / "network.h5", None, None).value_range == "0..255"
 
 
-def test_a_network_that_scales_nothing_is_taken_as_0_to_1_and_it_is_said(tmp_path):
+def test_a_network_that_scales_nothing_is_taken_as_0_to_1_and_it_is_said(tmp_path, caplog):
+    caplog.set_level("WARNING", "export")
     made(mixed).save(tmp_path / "network.keras")
-    said = []
-    assert prepare(tmp_path / "network.keras", None, None, said.append).value_range == "0..1"
-    assert any("--input-range" in line for line in said)
+    assert prepare(tmp_path / "network.keras", None, None).value_range == "0..1"
+    assert any("--input-range" in line for line in caplog.messages)
 
 
 @keras.saving.register_keras_serializable()
@@ -176,7 +176,7 @@ def ending_in(activation, units=1):
 def test_what_cannot_be_taken_is_one_line_that_says_why(network, says, tmp_path):
     network().save(tmp_path / "network.keras")
     with pytest.raises(ModelError, match=says) as refused:
-        prepare(tmp_path / "network.keras", None, None, warn=str)
+        prepare(tmp_path / "network.keras", None, None)
     assert "\n" not in str(refused.value)
 
 
@@ -187,7 +187,7 @@ def test_a_reading_of_the_range_that_tells_nothing_apart_is_refused(tmp_path):
     network = keras.Model(start, head(darkest))
     head.set_weights([np.full((3, 1), 0.02), np.zeros(1)])
     network.save(tmp_path / "network.keras")
-    prepared = prepare(tmp_path / "network.keras", None, "0..1", warn=str)
+    prepared = prepare(tmp_path / "network.keras", None, "0..1")
     labels = np.arange(20) % 2
     images_u8 = (np.full((20, SIDE, SIDE), 60) + 80 * labels[:, None, None]).astype(np.uint8)
 
@@ -196,5 +196,5 @@ def test_a_reading_of_the_range_that_tells_nothing_apart_is_refused(tmp_path):
 
     with pytest.raises(GateError, match=r"--input-range 0\.\.255"):
         require_best_range(prepared, images_u8, labels, answers)
-    require_best_range(prepare(tmp_path / "network.keras", None, "0..255", str), images_u8, labels, answers)
+    require_best_range(prepare(tmp_path / "network.keras", None, "0..255"), images_u8, labels, answers)
     require_best_range(prepared, images_u8, None, answers)

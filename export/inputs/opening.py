@@ -1,0 +1,44 @@
+"""All that an export reads, opened and checked before anything slow begins."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from export.inputs.image_sets import ImageSets, gather
+from export.inputs.run_reader import Classes, FloatNetwork, open_network
+from export.request import ExportRequest
+
+if TYPE_CHECKING:
+    from export.inputs.foreign.reading import ForeignNetwork
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportInputs:
+    """What a request names, read."""
+
+    network: FloatNetwork  # on disk, and what is known of it
+    images: ImageSets  # that calibrate and that judge
+    foreign: ForeignNetwork | None  # the network, where it was made elsewhere
+
+
+def open_inputs(request: ExportRequest) -> ExportInputs:
+    """The network and the images of a request.
+
+    Raises:
+        DataError: images are missing, altered or unfit.
+        ModelError: the network or its spec is missing or damaged, or has a part that cannot be exported.
+    """
+    classes = Classes(request.labels, request.positive, request.threshold, request.aspect)
+    network = open_network(request.source, request.spec, request.data, classes)
+    foreign = None
+    if network.data_root is None:
+        log.info("taking the network apart")
+        from export.inputs.foreign import reading
+
+        foreign = reading.prepare(network.model, network.positive, request.input_range)
+    log.info("reading images")
+    return ExportInputs(network, gather(request, network), foreign)

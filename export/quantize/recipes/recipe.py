@@ -1,0 +1,43 @@
+"""A recipe: how the network is prepared, how its weights are rounded, and which rule gives the ranges of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import keras
+
+from export.convert.prepared_network import PreparedNetwork
+from export.quantize.int8_files import RangeRule, quantise_network
+from export.quantize.recipes import RecipeInputs
+
+# (the network, what may be learnt from) -> a network that may be changed
+Preparation = Callable[[PreparedNetwork, RecipeInputs], keras.Model]
+# (network, what may be learnt from) -> the network with its weights on the int8 grid, or as the converter rounds them
+Rounding = Callable[[keras.Model, RecipeInputs], keras.Model]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Makes int8 files."""
+
+    name: str  # as in `--recipe`
+    preparation: Preparation  # of preparations.py
+    rounding: Rounding  # of roundings.py
+    ranges: RangeRule  # of activation_ranges.py
+
+    def quantize(self, prepared: PreparedNetwork, formats: Iterable[str], inputs: RecipeInputs) -> dict[str, bytes]:
+        """The int8 file of each format, by suffix, without a spec.
+
+        All formats are made at once, so that they share ranges and rounded weights.
+
+        Args:
+            prepared: the network.
+            formats: suffixes, `.tflite` and `.onnx`.
+            inputs: images that may be learnt from.
+
+        Raises:
+            ModelError: the network cannot be quantised.
+        """
+        network = self.rounding(self.preparation(prepared, inputs), inputs)
+        return quantise_network(network, tuple(formats), inputs.calibration, self.ranges)
