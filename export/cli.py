@@ -66,9 +66,10 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, text: str)
 @limit_options
 @click.option("--force", is_flag=True, help="Write a bundle that fails the gate, marked so.")
 @click.option("--calibrate-with-phantoms", is_flag=True, help="Though the network learnt from radiographs.")
+@click.option("--wide", is_flag=True, help="Print every column of the tables, wider than 100 characters.")
 @package_options
 @click.version_option(package_name="fracture-edge")
-def main(**options: Any) -> None:
+def main(wide: bool, **options: Any) -> None:
     """Turns a trained network into a bundle of files for devices, and prints how they agree with it.
 
     RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --labels or
@@ -85,5 +86,5 @@ def main(**options: Any) -> None:
         from export.parity.table import parity_text
 
         parity = export(request)
-    click.echo(escaped_lines(parity_text(parity)))
+    click.echo(escaped_lines(parity_text(parity, wide)))
     click.echo(escaped(f"bundle: {options['out']}"))

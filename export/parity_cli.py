@@ -43,10 +43,18 @@ def is_parity_folder(folder: Path) -> bool:
 @click.option("--layers", type=click.IntRange(1), default=16, show_default=True, help="Images that layers are told by.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--out", type=_FOLDER, help="Write parity.json and report.html, a page with pictures, here.")
+@click.option("--wide", is_flag=True, help="Print every column of the tables, wider than 100 characters.")
 @limit_options
 @click.version_option(package_name="fracture-edge")
 def main(
-    bundle: Path, folder: Path | None, worst: int, layers: int, as_json: bool, out: Path | None, **options: Any
+    bundle: Path,
+    folder: Path | None,
+    worst: int,
+    layers: int,
+    as_json: bool,
+    out: Path | None,
+    wide: bool,
+    **options: Any,
 ) -> None:
     """Compares every file of a BUNDLE, on every engine that is installed, with the trained network.
 
@@ -66,7 +74,7 @@ def main(
     if as_json:
         echo_result(json.dumps(found))
     else:
-        click.echo(escaped_lines(suite_text(suite, worst)))
+        click.echo(escaped_lines(suite_text(suite, worst, wide)))
     if out is not None:
         with whole_folder(out, is_parity_folder) as draft:
             (draft / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

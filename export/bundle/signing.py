@@ -98,8 +98,8 @@ class Signer:
 
         if not isinstance(self._key, EllipticCurvePrivateKey):
             return bytes(self._key.sign(message))  # type: ignore[call-arg, union-attr]
-        sizes = {256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512}
-        return self._key.sign(message, ECDSA(sizes[self._key.curve.key_size]()))
+        sizes = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+        return self._key.sign(message, ECDSA(sizes[self._key.curve.key_size]))
 
     def _bundle(self, payload: bytes) -> dict[str, Any]:
         signature = self._sign(pre_authentication_encoding(payload))

@@ -59,7 +59,8 @@ class CalibrationSet:
 
     def spread(self, count: int) -> NDArray[np.uint8]:
         """(n, S, S) with n at most `count`: images evenly apart in the order of their paths, so that classes mix."""
-        return self.images_u8[np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)]
+        rows = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+        return np.asarray(self.images_u8[rows])
 
     def without(self, rows: Iterable[int]) -> CalibrationSet:
         """This set without the images at these indices."""

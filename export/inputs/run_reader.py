@@ -139,6 +139,7 @@ def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArr
 
 def _read_elsewhere(source: Path, side: int, path: Path | None, classes: Classes) -> FloatNetwork:
     """A network made elsewhere, with the spec that was given or that the options make."""
+    names: tuple[str, ...]
     if path is not None:
         if classes != Classes(positive=classes.positive):
             raise DataError(f"--spec {path}: says labels, threshold and aspect itself; leave those options out")

@@ -138,24 +138,17 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
         yield write
 
 
-def _request(
-    signer: Signer | None,
-    package: Path | None,
-    target: str | None,
-    python: str | None,
-    engine: str | None,
-    wheels: Path | None,
-    number: int | None,
-) -> PackageRequest | None:
+def _request(signer: Signer | None, package: Path | None, **options: Any) -> PackageRequest | None:
+    """What is asked of a package, by its options; None where none is asked for."""
     if package is None:
-        given = {"--target": target, "--python": python, "--engine": engine, "--wheels": wheels, "--number": number}
-        unused = [name for name, value in given.items() if value is not None]
+        unused = [f"--{name}" for name, value in options.items() if value is not None]
         if unused:
             raise click.UsageError(f"{', '.join(unused)}: only for a package; give --package FILE.zip too")
         return None
     from export.package.packager import PackageRequest
 
-    machine = machine_for(target or _DEFAULT_TARGET, python or _DEFAULT_PYTHON, engine)
+    target, python = options["target"] or _DEFAULT_TARGET, options["python"] or _DEFAULT_PYTHON
+    number = options["number"]
     if number is None:
         number = int(os.environ.get("SOURCE_DATE_EPOCH", time.time())) if signer else 0
-    return PackageRequest(package, machine, wheels, signer, number)
+    return PackageRequest(package, machine_for(target, python, options["engine"]), options["wheels"], signer, number)

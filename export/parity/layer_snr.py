@@ -92,8 +92,10 @@ def _pairs(exact: _Graph, rounded: _Graph) -> list[tuple[int, int]]:
     A tensor of the int8 file may hold each channel several times.
     """
     axis = exact.channel_axis
-    keys = [[(kind, _without(shape, axis)) for kind, _, shape in graph.operators] for graph in (exact, rounded)]
-    blocks = SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks()
+    exact_keys, rounded_keys = (
+        [(kind, _without(shape, axis)) for kind, _, shape in graph.operators] for graph in (exact, rounded)
+    )
+    blocks = SequenceMatcher(None, exact_keys, rounded_keys, autojunk=False).get_matching_blocks()
     pairs = [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
     shapes = ((exact.operators[one][2], rounded.operators[other][2]) for one, other in pairs)
     return [pair for pair, (one, other) in zip(pairs, shapes, strict=True) if other[axis] % one[axis] == 0]
@@ -213,9 +215,9 @@ def _as_input(image_u8: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:
 
 def _real(values: NDArray[Any], detail: dict[str, Any]) -> NDArray[np.float32]:
     if values.dtype == np.float32:
-        return values
+        return np.asarray(values, np.float32)
     scale, zero_point = detail["quantization"]
-    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
 
 
 def steepest(noise: list[LayerNoise], count: int) -> list[LayerNoise]:

@@ -45,7 +45,7 @@ class EvaluationSet:
 
     def per_radiograph(
         self, probabilities: NDArray[np.floating]
-    ) -> tuple[NDArray[np.int64] | None, NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.integer] | None, NDArray[np.float64]]:
         """(labels, probabilities) of each radiograph; labels are None where unknown."""
         groups = np.arange(len(self.images_u8)) if self.groups is None else self.groups
         labels = np.zeros(len(groups), np.int64) if self.labels is None else self.labels
@@ -231,7 +231,7 @@ def require_float_agreement(parity: Parity) -> None:
             )
 
 
-def area_under_curve(labels: NDArray[np.int64] | None, probabilities: NDArray[np.floating]) -> float | None:
+def area_under_curve(labels: NDArray[np.integer] | None, probabilities: NDArray[np.floating]) -> float | None:
     """Area under the ROC curve; None where labels are unknown or of one class, or an answer is no number."""
     return None if labels is None or not np.isfinite(probabilities).all() else auc(labels, probabilities)
 
@@ -241,7 +241,7 @@ def _change(before: float | None, after: float | None) -> float | None:
 
 
 def _sensitivity_specificity(
-    labels: NDArray[np.int64] | None, decided: NDArray[np.bool_]
+    labels: NDArray[np.integer] | None, decided: NDArray[np.bool_]
 ) -> tuple[float | None, float | None]:
     """Shares of the positive found and of the negative left alone; None without any."""
     if labels is None:

@@ -21,10 +21,16 @@ _LAYER_COLUMNS = ("layer", "operator", "signal to noise, dB", "fall, dB", "tenso
 _DPI = 110
 
 
-def suite_text(suite: Suite, worst: int) -> str:
-    """The whole suite as plain text, columns aligned."""
-    lines = [f"Reference: {suite.reference}", parity_text(suite.parity), *suite.not_run, "", *_steady_lines(suite)]
-    rows = worst_rows(suite, worst)
+def suite_text(suite: Suite, worst: int, wide: bool = False) -> str:
+    """The whole suite as plain text, columns aligned; `wide` as for `parity_text`."""
+    lines = [
+        f"Reference: {suite.reference}",
+        parity_text(suite.parity, wide),
+        *suite.not_run,
+        "",
+        *_steady_lines(suite),
+    ]
+    rows = worst_rows(suite, worst) if wide else _narrow_worst_rows(suite, worst)
     if len(rows) > 1:
         lines += ["", "Images with the largest differences of an int8 file", *aligned(rows)]
     for file, noise in suite.layers.items():
@@ -47,6 +53,18 @@ def worst_rows(suite: Suite, count: int) -> list[tuple[str, ...]]:
         for row in suite.worst(count)
     ]
     return [head, *body]
+
+
+def _narrow_worst_rows(suite: Suite, count: int) -> list[tuple[str, ...]]:
+    """As `worst_rows`, with the answer that lies furthest from the reference alone."""
+    of_int8 = [one for one in suite.answers if one.precision != FLOAT32] or list(suite.answers)
+    body = []
+    for row in suite.worst(count):
+        reference = float(suite.reference_probabilities[row])
+        furthest = max(of_int8, key=lambda one: abs(float(one.probabilities[row]) - reference))
+        answer = f"{furthest.probabilities[row]:.4f}"
+        body.append((escaped(suite.names[row]), f"{reference:.4f}", answer, f"{furthest.file}, {furthest.engine}"))
+    return [("image", "reference", "furthest", "of"), *body]
 
 
 def write_page(folder: Path, suite: Suite, worst: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 
 from export.parity.measures import FileParity, Parity, Trial
@@ -11,6 +12,9 @@ COLUMNS = (
     *("file", "engine", "MB", "AUC", "decisions changed", "99th percentile", "largest"),
     *("sensitivity", "specificity", "ms", "verdict"),
 )
+TERMINAL_COLUMNS = 100  # that a table on a terminal keeps to
+_NARROW_COLUMNS = ("file", "engine", "AUC", "changed", "p99", "sens.", "spec.", "ms", "verdict")
+_NARROW_TRIED_COLUMNS = ("recipe", "file", "AUC change", "changed", "p99", "seconds", "outcome", "")
 TRIED_COLUMNS = ("recipe", "file", "AUC change", "decisions changed", "99th percentile", "seconds", "outcome", "")
 
 
@@ -27,12 +31,47 @@ def tried_rows(parity: Parity) -> list[tuple[str, ...]]:
     return [_tried_row(trial) for trial in parity.tried]
 
 
-def parity_text(parity: Parity) -> str:
-    """The verdict and the tables as plain text, columns aligned."""
-    lines = [caption(parity), *aligned([COLUMNS, *table_rows(parity)]), *reasons(parity)]
+def parity_text(parity: Parity, wide: bool = False) -> str:
+    """The verdict and the tables as plain text, columns aligned.
+
+    Args:
+        parity: as judged.
+        wide: every column, however wide the lines become; without it they keep to TERMINAL_COLUMNS.
+    """
+    if wide:
+        lines = [caption(parity), *aligned([COLUMNS, *table_rows(parity)]), *reasons(parity)]
+        if parity.tried:
+            lines += ["", tried_caption(parity), *aligned([TRIED_COLUMNS, *tried_rows(parity)])]
+        return "\n".join(lines)
+    lines = [*_wrapped(caption(parity)), *aligned([_NARROW_COLUMNS, *map(_narrow, table_rows(parity))])]
+    lines += [line for reason in reasons(parity) for line in _wrapped(reason)]
     if parity.tried:
-        lines += ["", tried_caption(parity), *aligned([TRIED_COLUMNS, *tried_rows(parity)])]
+        rows = [_narrow_trial(trial) for trial in parity.tried]
+        lines += ["", *_wrapped(tried_caption(parity)), *aligned([_NARROW_TRIED_COLUMNS, *rows])]
+        refused = [trial for trial in parity.tried if not trial.file]
+        lines += [line for trial in refused for line in _wrapped(f"{trial.recipe}: {trial.outcome}")]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, TERMINAL_COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def _narrow(row: tuple[str, ...]) -> tuple[str, ...]:
+    """A row of the parity table without size and largest difference, shortened."""
+    file, engine, _, area, changed, percentile_99, _, sensitivity, specificity, milliseconds, verdict = row
+    figures = (area, _short(changed), percentile_99, sensitivity, specificity, milliseconds)
+    return (file, engine.partition(" ")[0], *figures, verdict)
+
+
+def _narrow_trial(trial: Trial) -> tuple[str, ...]:
+    recipe, file, area, changed, percentile_99, seconds, outcome, chosen = _tried_row(trial)
+    return (recipe, file, area, _short(changed), percentile_99, seconds, outcome if file else "refused", chosen)
+
+
+def _short(changed: str) -> str:
+    """`1/419` of `1 of 419 (0.2%)`, `2.00%` of `2.00%, none beyond 0.2`."""
+    return changed.partition(" (")[0].partition(",")[0].replace(" of ", "/")
 
 
 def caption(parity: Parity) -> str:

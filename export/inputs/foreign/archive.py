@@ -131,9 +131,9 @@ def _is_custom(part: dict[str, Any]) -> bool:
     """Whether Keras itself does not have this class. Old `.h5` files do not say where a class comes from."""
     registered, module = part.get("registered_name"), part.get("module")
     if part["class_name"] in ("__tuple__", "__numpy__", "__tensor__", "__lambda__", "function"):
-        return part["class_name"] == "__lambda__"
+        return bool(part["class_name"] == "__lambda__")
     if registered and ">" in registered:
         return True
     if module is None:
         return "registered_name" in part
-    return not (module == "builtins" or module.split(".")[0] == "keras")
+    return str(module).split(".")[0] not in ("builtins", "keras")

@@ -68,7 +68,7 @@ def measured_scaling(model: keras.Model, value_range: tuple[float, float]) -> di
     found = {"": Affine(np.full(channels, high - low), np.full(channels, low))}
     for layer in layers_in_order(exact):
         read = tensors_read(layer)
-        shape = layer.output.shape if read else ()
+        shape: tuple[int, ...] = layer.output.shape if read else ()
         if not read or not all(id(tensor) in values for tensor in read) or len(shape) not in (3, 4):
             continue  # one channel taken out of an image has three axes
         if shape[1:3] != (height, width) or (len(shape) == 4 and shape[3] > _MOST_CHANNELS):
