@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,13 @@ from numpy.typing import NDArray
 
 from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
+from edge_runtime.errors import ImageError
 from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
 from edge_runtime.preprocess import preprocess
+
+_ROUNDING = 1e-6  # of a sigmoid in float32
+# With each answer of a network that was trained on generated images.
+PHANTOM_WARNING = "the network knows generated phantoms alone: its answer says nothing about a real radiograph"
 
 FRACTURED, NOT_FRACTURED, ABSTAIN = "fractured", "not fractured", "abstain"
 
@@ -35,6 +41,7 @@ class Prediction:
     engine: str  # name and version
     engine_settings: dict[str, str | int]  # what was set for this session, such as ONNX Runtime's precision on x86
     milliseconds: dict[str, float]  # `decode`, `preprocess`, `inference`
+    domain: str  # what the network was trained on: `radiograph` or `phantom`
     warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,7 +50,7 @@ class Prediction:
 
 
 class Predictor:
-    """A loaded model that judges images.
+    """A loaded model that judges images. Threads may share one: each image gets its own answer, one after the other.
 
     Args:
         model: bundle folder or model file; None takes `$EDGE_MODEL`, else the bundle inside the installed package.
@@ -66,7 +73,7 @@ class Predictor:
     ) -> None:
         self.model = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
         self.radiograph_gate = radiograph_gate and self.model.spec.domain == "radiograph"
-        self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads)
+        self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads, self.model.content)
 
     def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:
         """The judgement of one image.
@@ -76,10 +83,11 @@ class Predictor:
             frame: which one of several in a DICOM file, from 1; None: there is but one.
 
         Raises:
-            ImageError: the image cannot be judged.
+            ImageError: the image cannot be judged, or the network gives no probability for it.
             DependencyError: what decodes it is not installed.
             StorageError: it cannot be read.
         """
+        name = STANDARD_INPUT if isinstance(source, bytes) else str(source)
         spec, milliseconds = self.model.spec, dict.fromkeys(("decode", "preprocess", "inference"), 0.0)
         with _timed(milliseconds, "decode"):
             path_or_bytes = Path(source) if isinstance(source, str) else source
@@ -88,10 +96,13 @@ class Predictor:
             image_u8 = preprocess(decoded.grey_u8, spec)
             objection = self._objection(decoded)
         with _timed(milliseconds, "inference"):
-            probability = self.probability(image_u8)
+            try:
+                probability = self.probability(image_u8)
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}", error.code) from error
         is_positive = probability >= spec.threshold
         return Prediction(
-            path=STANDARD_INPUT if isinstance(source, bytes) else str(source),
+            path=name,
             label=spec.labels[int(is_positive)],
             probability=probability,
             threshold=spec.threshold,
@@ -102,7 +113,8 @@ class Predictor:
             engine=f"{self.engine.name} {self.engine.version}",
             engine_settings=dict(self.engine.settings),
             milliseconds=milliseconds,
-            warnings=list(decoded.warnings),
+            domain=spec.domain,
+            warnings=[*decoded.warnings, *([PHANTOM_WARNING] if spec.domain == "phantom" else [])],
         )
 
     def _objection(self, decoded: DecodedImage) -> str:
@@ -114,8 +126,15 @@ class Predictor:
         return look(decoded.grey_u8, decoded.chroma_u8).reason
 
     def probability(self, image_u8: NDArray[np.uint8]) -> float:
-        """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed."""
-        return float(self.engine.run(image_u8)["probability"])
+        """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed.
+
+        Raises:
+            ImageError: the network gives none: NaN, infinity, or no number from 0 to 1.
+        """
+        probability = float(self.engine.run(image_u8)["probability"])
+        if not -_ROUNDING <= probability <= 1 + _ROUNDING or math.isnan(probability):
+            raise ImageError(f"the network answers {probability}, which is no probability: no answer", "no_answer")
+        return min(max(probability, 0.0), 1.0)
 
 
 @contextmanager

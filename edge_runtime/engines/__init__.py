@@ -23,7 +23,7 @@ AUTO = "auto"
 
 
 class Engine(Protocol):
-    """Runs one deployed model file."""
+    """Runs one deployed model file. Several threads may share one: a lock lets them in one after the other."""
 
     name: str  # as in `--engine`
     version: str  # of the package
@@ -82,7 +82,9 @@ def suffix_of(name: str) -> str:
     return _ENGINES[name][4]
 
 
-def open_engine(path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | None = None) -> Engine:
+def open_engine(
+    path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | None = None, content: bytes | None = None
+) -> Engine:
     """The engine with the model file loaded.
 
     Args:
@@ -90,6 +92,7 @@ def open_engine(path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | 
         spec: with the tensors of this file.
         engine: one of NAMES, or `auto`.
         threads: how many the engine may use; None leaves it to the engine.
+        content: the bytes of the file that were verified, which are loaded; None: read now.
 
     Raises:
         DependencyError: the engine is not installed, or cannot be imported.
@@ -99,7 +102,7 @@ def open_engine(path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | 
     _, module, class_name, _, _ = _ENGINES[name]
     constructor = getattr(importlib.import_module(module), class_name)
     try:
-        opened: Engine = constructor(path, spec, threads)
+        opened: Engine = constructor(path.read_bytes() if content is None else content, str(path), spec, threads)
     except ImportError as error:  # its package is there: a part of it, or a library of the system, is not
         message = f"{name} is installed but cannot be imported ({error}): {install_command(name)}"
         raise DependencyError(message) from error

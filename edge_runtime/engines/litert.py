@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge_runtime.engines.tflite_file import TFLiteFileEngine
 from edge_runtime.spec import ModelSpec
 
@@ -16,8 +14,8 @@ class LiteRTEngine(TFLiteFileEngine):
 
     name = "litert"
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int | None) -> None:
+    def __init__(self, content: bytes, where: str, spec: ModelSpec, threads: int | None) -> None:
         import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
 
-        super().__init__(Interpreter, ai_edge_litert.__version__, path, spec, threads)
+        super().__init__(Interpreter, ai_edge_litert.__version__, content, where, spec, threads)

@@ -29,20 +29,21 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int | None) -> None:
+    def __init__(self, content: bytes, where: str, spec: ModelSpec, threads: int | None) -> None:
         import onnxruntime
 
-        check_input_contract(spec, str(path))
+        check_input_contract(spec, where)
+        self._where = where
         self.version = onnxruntime.__version__
         self.settings: dict[str, str | int] = {} if threads is None else {"threads": threads}
         options = self._options(onnxruntime, threads)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own exception classes share no base below Exception
-            raise ModelError(f"{path}: onnxruntime {self.version} cannot load it: {error}") from error
+            raise ModelError(f"{where}: onnxruntime {self.version} cannot load it: {error}") from error
         self._input, *self._outputs = spec.tensors
-        _check(self._session.get_inputs(), [self._input], path)
-        _check(self._session.get_outputs(), self._outputs, path)
+        _check(self._session.get_inputs(), [self._input], where)
+        _check(self._session.get_outputs(), self._outputs, where)
 
     def _options(self, onnxruntime: Any, threads: int | None) -> Any:
         options = onnxruntime.SessionOptions()
@@ -59,7 +60,10 @@ class OnnxRuntimeEngine:
     def run(self, image_u8: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         feed = {self._input.name: encode_input(image_u8, self._input)}
-        stored = self._session.run([tensor.name for tensor in self._outputs], feed)
+        try:
+            stored = self._session.run([tensor.name for tensor in self._outputs], feed)
+        except Exception as error:  # as above
+            raise ModelError(f"{self._where}: onnxruntime {self.version} cannot run it: {error}") from error
         return {tensor.name: decode_output(value, tensor) for tensor, value in zip(self._outputs, stored, strict=True)}
 
 
@@ -85,10 +89,10 @@ def _read_processor() -> str:
         return ""
 
 
-def _check(details: list[Any], expected: list[Tensor], path: Path) -> None:
+def _check(details: list[Any], expected: list[Tensor], where: str) -> None:
     found = {detail.name: _DTYPES.get(detail.type, detail.type) for detail in details}
     for tensor in expected:
         if tensor.name not in found:
-            raise ModelError(f"{path}: has no tensor {tensor.name!r}, only {sorted(found)}; export it again")
+            raise ModelError(f"{where}: has no tensor {tensor.name!r}, only {sorted(found)}; export it again")
         # The format keeps scales inside the graph, not beside its inputs: 0.0 stands for "not told".
-        check_tensor(tensor, found[tensor.name], 0.0, 0, str(path))
+        check_tensor(tensor, found[tensor.name], 0.0, 0, where)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge_runtime.engines.tflite_file import TFLiteFileEngine
 from edge_runtime.spec import ModelSpec
 
@@ -13,8 +11,8 @@ class TFLiteRuntimeEngine(TFLiteFileEngine):
 
     name = "tflite-runtime"
 
-    def __init__(self, path: Path, spec: ModelSpec, threads: int | None) -> None:
+    def __init__(self, content: bytes, where: str, spec: ModelSpec, threads: int | None) -> None:
         import tflite_runtime
         from tflite_runtime.interpreter import Interpreter
 
-        super().__init__(Interpreter, tflite_runtime.__version__, path, spec, threads)
+        super().__init__(Interpreter, tflite_runtime.__version__, content, where, spec, threads)

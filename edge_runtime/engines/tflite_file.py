@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,37 +22,46 @@ class TFLiteFileEngine:
 
     name = "tflite"
 
-    def __init__(self, interpreter_class: Any, version: str, path: Path, spec: ModelSpec, threads: int | None) -> None:
-        check_input_contract(spec, str(path))
+    def __init__(
+        self, interpreter_class: Any, version: str, content: bytes, where: str, spec: ModelSpec, threads: int | None
+    ) -> None:
+        check_input_contract(spec, where)
+        self._where = where
         self.version = version
+        self._lock = threading.Lock()  # set, invoke and get are three calls on one state
         self.settings: Mapping[str, str | int] = {} if threads is None else {"threads": threads}
         try:
             with quiet_native_stderr():  # announces its delegate at every start
-                self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+                self._interpreter = interpreter_class(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
             runner = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: {self.name} {version} cannot load it: {error}") from error
+            raise ModelError(f"{where}: {self.name} {version} cannot load it: {error}") from error
+        self._content = content  # the interpreter reads the weights where they lie
         expected_input, *expected_outputs = spec.tensors
         self._input = expected_input
-        self._input_index = _index_of(runner.get_input_details(), expected_input, path)
+        self._input_index = _index_of(runner.get_input_details(), expected_input, where)
         # A signature names the outputs; the interpreter's own list orders them by chance.
-        self._outputs = [(tensor, _index_of(runner.get_output_details(), tensor, path)) for tensor in expected_outputs]
+        self._outputs = [(tensor, _index_of(runner.get_output_details(), tensor, where)) for tensor in expected_outputs]
 
     def run(self, image_u8: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
-        self._interpreter.set_tensor(self._input_index, encode_input(image_u8, self._input))
-        self._interpreter.invoke()
-        return {
-            tensor.name: decode_output(self._interpreter.get_tensor(index), tensor) for tensor, index in self._outputs
-        }
+        stored = encode_input(image_u8, self._input)
+        try:
+            with self._lock:
+                self._interpreter.set_tensor(self._input_index, stored)
+                self._interpreter.invoke()
+                answers = [self._interpreter.get_tensor(index) for _, index in self._outputs]  # copies
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self._where}: {self.name} {self.version} cannot run it: {error}") from error
+        return {tensor.name: decode_output(value, tensor) for (tensor, _), value in zip(self._outputs, answers, strict=True)}
 
 
-def _index_of(details: dict[str, dict[str, Any]], expected: Tensor, path: Path) -> int:
+def _index_of(details: dict[str, dict[str, Any]], expected: Tensor, where: str) -> int:
     """The interpreter's index of a named tensor, after it was compared with the spec."""
     if expected.name not in details:
-        raise ModelError(f"{path}: has no tensor {expected.name!r}, only {sorted(details)}; export it again")
+        raise ModelError(f"{where}: has no tensor {expected.name!r}, only {sorted(details)}; export it again")
     found = details[expected.name]
     scale, zero_point = found["quantization"]
-    check_tensor(expected, np.dtype(found["dtype"]).name, float(scale), int(zero_point), str(path))
+    check_tensor(expected, np.dtype(found["dtype"]).name, float(scale), int(zero_point), where)
     return int(found["index"])
