@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class ModelFile:
     spec: ModelSpec  # with the tensors of this file
     sha256: str  # of the model without its embedded spec, hexadecimal
     engine: str  # the engine that is to run it
+    content: bytes = field(default=b"", repr=False)  # of the file: what was verified, and nothing else, is loaded
 
 
 def shipped_bundle() -> Path | None:
@@ -82,7 +83,7 @@ def open_model(source: Path, engine: str = AUTO) -> ModelFile:
         embedded = read_embedded_spec(path)
     else:
         raise ModelError(f"{source}: no such model; give --model BUNDLE or FILE, or set EDGE_MODEL")
-    return ModelFile(path, embedded.spec, embedded.model_sha256, name)
+    return ModelFile(path, embedded.spec, embedded.model_sha256, name, path.read_bytes())
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:

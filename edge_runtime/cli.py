@@ -144,13 +144,18 @@ def _sources(images: tuple[str, ...]) -> list[Path | bytes]:
 
 
 def _print_prediction(prediction: Prediction, as_json: bool) -> None:
+    from edge_runtime.predictor import PHANTOM_WARNING
+
     if as_json:
         _write(encode_line(prediction.to_dict()))
     else:
         why = f"  ({prediction.reason})" if prediction.decision == "abstain" else ""
+        # On the line itself, for it is true of every answer and must not be cut off from any.
+        why += "  (warning: a network of phantoms, no answer for a patient)" if prediction.domain == "phantom" else ""
         _write_text(f"{prediction.decision:<13}  {prediction.probability:.3f}  {escaped(str(prediction.path))}{why}")
         for warning in prediction.warnings:
-            _tell_warning(f"{prediction.path}: {warning}")
+            if warning != PHANTOM_WARNING:
+                _tell_warning(f"{prediction.path}: {warning}")
 
 
 def _print_failure(source: Path | bytes, error: ImageError | DependencyError | StorageError, as_json: bool) -> None:

@@ -24,7 +24,8 @@ class ImageError(EdgeError):
     """An image cannot be judged.
 
     Attributes:
-        code: one word for programs: `missing`, `empty`, `unreadable`, `truncated`, `unsupported` or `too_large`.
+        code: one word for programs: `missing`, `empty`, `unreadable`, `truncated`, `unsupported`, `too_large`, or
+            `no_answer` where the network gives no probability.
     """
 
     exit_code = 1

@@ -1,7 +1,7 @@
 """What a model file says of its own inputs and outputs, read from its tables before any engine sees it.
 
-A `.tflite` is a FlatBuffer (schema.fbs of TensorFlow Lite), an `.onnx` a protobuf message (onnx.proto); of both only the
-few fields on the way to the inputs and outputs are read, each within the bytes that there are.
+A `.tflite` is a FlatBuffer (schema.fbs of TensorFlow Lite), an `.onnx` a protobuf message (onnx.proto); of both only
+the few fields on the way to the inputs and outputs are read, each within the bytes that there are.
 """
 
 from __future__ import annotations
@@ -58,14 +58,15 @@ def _check(found: dict[str, tuple[str, Shape]], tensor: Tensor, shape: Shape | N
         raise ModelError(f"{where}: has no tensor {tensor.name!r}, only {sorted(found)}; export it again")
     dtype, there = found[tensor.name]
     if dtype != tensor.dtype:
-        raise ModelError(
-            f"{where}: tensor {tensor.name!r} is {dtype}, its spec says {tensor.dtype}; export it again"
-        )
+        raise ModelError(f"{where}: tensor {tensor.name!r} is {dtype}, its spec says {tensor.dtype}; export it again")
     if shape == (1,):
         there = tuple(size for size in there if size != 1) or (1,)  # one value, in however many brackets
-    if shape is not None and (len(shape) != len(there) or any(b not in (None, a) for a, b in zip(shape, there, strict=True))):
+    if shape is not None and (
+        len(shape) != len(there) or any(b not in (None, a) for a, b in zip(shape, there, strict=True))
+    ):
         raise ModelError(
-            f"{where}: tensor {tensor.name!r} has the shape {list(there)}, its spec asks for {list(shape)}; export it again"
+            f"{where}: tensor {tensor.name!r} has the shape {list(there)}, its spec asks for {list(shape)}; "
+            "export it again"
         )
 
 

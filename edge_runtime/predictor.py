@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
 from edge_runtime.errors import ImageError
 from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
+from edge_runtime.limits import DEFAULT_LIMITS, Limits
 from edge_runtime.preprocess import preprocess
 
 _ROUNDING = 1e-6  # of a sigmoid in float32
@@ -42,6 +43,8 @@ class Prediction:
     engine_settings: dict[str, str | int]  # what was set for this session, such as ONNX Runtime's precision on x86
     milliseconds: dict[str, float]  # `decode`, `preprocess`, `inference`
     domain: str  # what the network was trained on: `radiograph` or `phantom`
+    depth: int  # bits of a pixel that mean something
+    depth_from: str  # what decided which value is white: a tag of the file, `values`, or `file` where it has 8 bits
     warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class Predictor:
         engine: `auto`, `litert`, `tflite-runtime` or `onnxruntime`.
         threads: how many the engine may use; None leaves it to the engine.
         radiograph_gate: whether what is no radiograph gets no decision. A network of phantoms never has the gate.
+        limits: what one image may ask of this machine.
 
     Raises:
         ModelError: there is no model, or it is altered or unfit.
@@ -70,10 +74,13 @@ class Predictor:
         engine: str = AUTO,
         threads: int | None = None,
         radiograph_gate: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.model = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
-        self.radiograph_gate = radiograph_gate and self.model.spec.domain == "radiograph"
-        self.engine: Engine = open_engine(self.model.path, self.model.spec, self.model.engine, threads, self.model.content)
+        opened = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
+        self.model = replace(opened, content=b"")  # the engine holds what it needs of it
+        self.radiograph_gate = radiograph_gate and opened.spec.domain == "radiograph"
+        self.limits = limits
+        self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content)
 
     def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:
         """The judgement of one image.
@@ -91,7 +98,7 @@ class Predictor:
         spec, milliseconds = self.model.spec, dict.fromkeys(("decode", "preprocess", "inference"), 0.0)
         with _timed(milliseconds, "decode"):
             path_or_bytes = Path(source) if isinstance(source, str) else source
-            decoded = read_image(path_or_bytes, spec.size, frame, colours=self.radiograph_gate)
+            decoded = read_image(path_or_bytes, spec.size, frame, self.radiograph_gate, self.limits)
         with _timed(milliseconds, "preprocess"):
             image_u8 = preprocess(decoded.grey_u8, spec)
             objection = self._objection(decoded)
@@ -114,6 +121,8 @@ class Predictor:
             engine_settings=dict(self.engine.settings),
             milliseconds=milliseconds,
             domain=spec.domain,
+            depth=decoded.depth,
+            depth_from=decoded.depth_from,
             warnings=[*decoded.warnings, *([PHANTOM_WARNING] if spec.domain == "phantom" else [])],
         )
 

@@ -54,7 +54,9 @@ class TFLiteFileEngine:
                 answers = [self._interpreter.get_tensor(index) for _, index in self._outputs]  # copies
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self._where}: {self.name} {self.version} cannot run it: {error}") from error
-        return {tensor.name: decode_output(value, tensor) for (tensor, _), value in zip(self._outputs, answers, strict=True)}
+        return {
+            tensor.name: decode_output(value, tensor) for (tensor, _), value in zip(self._outputs, answers, strict=True)
+        }
 
 
 def _index_of(details: dict[str, dict[str, Any]], expected: Tensor, where: str) -> int:

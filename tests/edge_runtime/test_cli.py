@@ -19,6 +19,7 @@ from edge_runtime.cli import main
 PREDICTION_KEYS = {
     *("path", "label", "probability", "threshold", "decision", "reason"),
     *("model", "model_sha256", "engine", "engine_settings", "milliseconds", "warnings"),
+    *("domain", "depth", "depth_from"),
 }
 HIDE_ENGINES = "for name in ('ai_edge_litert', 'tflite_runtime', 'onnxruntime'): sys.modules[name] = None"
 
@@ -66,7 +67,7 @@ def test_the_command_answers_as_the_library_does(edge_infer, tiny_bundle, golden
 def test_one_line_of_text_an_image(edge_infer, tiny_bundle, golden_images):
     done = edge_infer("--model", tiny_bundle, *golden_images)
     assert len(done.stdout.splitlines()) == len(golden_images)
-    assert done.stdout.startswith(f"not fractured  0.195  {golden_images[0]}\n")
+    assert done.stdout.startswith(f"not fractured  0.195  {golden_images[0]}  (warning: a network of phantoms, ")
 
 
 def test_a_folder_is_judged_in_sorted_order(edge_infer, tiny_bundle, golden_images):
