@@ -36,7 +36,7 @@ class ModelFile:
     spec: ModelSpec  # with the tensors of this file
     sha256: str  # of the model without its embedded spec, hexadecimal
     engine: str  # the engine that is to run it
-    content: bytes = field(default=b"", repr=False)  # of the file: what was verified, and nothing else, is loaded
+    content: bytes = field(default=b"", repr=False)  # of the file, which are loaded; empty: read then
 
 
 def shipped_bundle() -> Path | None:

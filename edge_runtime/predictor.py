@@ -80,7 +80,7 @@ class Predictor:
         self.model = replace(opened, content=b"")  # the engine holds what it needs of it
         self.radiograph_gate = radiograph_gate and opened.spec.domain == "radiograph"
         self.limits = limits
-        self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content)
+        self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content or None)
 
     def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:
         """The judgement of one image.
