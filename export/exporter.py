@@ -20,7 +20,7 @@ from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
 from export.inputs.image_sets import ImageSet, choosing_images, read_training_images
 from export.inputs.opening import ExportInputs, open_inputs
 from export.limits import goal_of
-from export.quantize.recipes import AUTO, NAMES, ROUNDING, TRAINED, RecipeInputs, open_recipe
+from export.quantize.recipes import AUTO, NAMES, ROUNDING, SLOW_ON_DEVICE, TRAINED, RecipeInputs, open_recipe
 from export.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -144,15 +144,17 @@ def _quantise(
         return recipe_search.Choice(recipe.name, recipe.quantize(prepared, formats, inputs))
     choosing = with_reference(choosing_images(opened.network, calibration), prepared.model)
     search = recipe_search.Search(choosing, request.limits, goal_of(request.limits))
-    recipes = [open_recipe(name) for name in _worth_trying(prepared, request.budget_minutes)]
+    recipes = [open_recipe(name) for name in _worth_trying(prepared, request)]
     return recipe_search.choose(recipes, prepared, formats, inputs, search)
 
 
-def _worth_trying(prepared: PreparedNetwork, budget_minutes: float | None) -> list[str]:
-    """Names of the recipes that `auto` tries."""
+def _worth_trying(prepared: PreparedNetwork, request: ExportRequest) -> list[str]:
+    """Names of the recipes that `auto` tries: the fastest file that does is looked for."""
     from train.int8.fake_quant import lies_on_grid
 
-    needless = () if budget_minutes is not None else TRAINED
+    needless = () if request.budget_minutes is not None else TRAINED
+    if not request.limits.asks_for_aim:
+        needless += SLOW_ON_DEVICE
     if prepared.folded is not None and lies_on_grid(prepared.folded):
         log.info("the kernels lie on the int8 grid already: recipes %s are left out", " and ".join(ROUNDING))
         needless += ROUNDING

@@ -20,6 +20,12 @@ class Limits:
         """A dict of plain JSON types."""
         return asdict(self)
 
+    @property
+    def asks_for_aim(self) -> bool:
+        """Whether int8 is to come as near as good recipes can, at the price of time on the device."""
+        aim = PRESETS["aim"]
+        return self.changed <= aim.changed or self.percentile_99 <= aim.percentile_99
+
 
 _MARGIN = 0.5  # share of each limit that a recipe ought to stay below
 

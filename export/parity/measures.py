@@ -19,6 +19,7 @@ from scipy.stats import beta
 from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
 from export.parity.engine_answers import Answers, ask
+from train.figures.roc import compare_areas
 from train.metrics import auc, per_group
 
 # A float file does the same sums as Keras in another order.
@@ -27,7 +28,8 @@ FLOAT_TOLERANCE = 1e-5
 # The measure is then Keras' own distance: once for it, and up to three times for the file, whose kernels round more.
 ROUNDING_FACTOR = 4.0
 PERCENTILE = 99.0
-CONFIDENCE = 0.95  # of the upper bound on the share of changed decisions
+CONFIDENCE = 0.95  # of the bounds on the share of changed decisions
+_TAIL = (1.0 - CONFIDENCE) / 2  # beyond either end of a two-sided interval
 NOT_JUDGED = "not judged"  # verdict of float files, and of every file before the gate
 FLOAT32 = "float32"  # precision of a file whose input is float
 
@@ -78,6 +80,10 @@ class FileParity:
     sensitivity: float | None  # of the file
     float_specificity: float | None  # of the network
     specificity: float | None  # of the file
+    # 95 % intervals of the changes per radiograph, paired: of the area by DeLong, of the shares exactly; None as above
+    auc_change_interval: tuple[float, float] | None = None
+    sensitivity_change_interval: tuple[float, float] | None = None
+    specificity_change_interval: tuple[float, float] | None = None
     verdict: str = NOT_JUDGED  # of the gate
     reasons: tuple[str, ...] = ()  # for a verdict that is not `passed`, a sentence each
 
@@ -174,8 +180,9 @@ def _radiograph_figures(probabilities: NDArray[np.floating], images: EvaluationS
     _, reference = images.per_radiograph(images.reference)
     changed = (answers >= threshold) != (reference >= threshold)
     area, float_area = area_under_curve(labels, answers), area_under_curve(labels, reference)
-    float_sensitivity, float_specificity = _sensitivity_specificity(labels, reference >= threshold)
-    sensitivity, specificity = _sensitivity_specificity(labels, answers >= threshold)
+    before, after = reference >= threshold, answers >= threshold
+    float_sensitivity, float_specificity = _sensitivity_specificity(labels, before)
+    sensitivity, specificity = _sensitivity_specificity(labels, after)
     return {
         "radiographs": len(answers),
         "radiograph_auc": area,
@@ -187,7 +194,46 @@ def _radiograph_figures(probabilities: NDArray[np.floating], images: EvaluationS
         "sensitivity": sensitivity,
         "float_specificity": float_specificity,
         "specificity": specificity,
+        "auc_change_interval": _auc_change_interval(labels, reference, answers),
+        "sensitivity_change_interval": _share_change_interval(labels, 1, before, after),
+        "specificity_change_interval": _share_change_interval(labels, 0, ~before, ~after),
     }
+
+
+def _auc_change_interval(
+    labels: NDArray[np.integer] | None, before: NDArray[np.floating], after: NDArray[np.floating]
+) -> tuple[float, float] | None:
+    if labels is None or not np.isfinite(after).all():
+        return None
+    paired = compare_areas(labels, after, before)
+    if paired is None or paired.difference.low is None or paired.difference.high is None:
+        return None
+    return paired.difference.low, paired.difference.high
+
+
+def _share_change_interval(
+    labels: NDArray[np.integer] | None, of: int, before: NDArray[np.bool_], after: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """The change of a share among radiographs with one label: exact, given how many changed.
+
+    Of those that changed, which way each went is a coin's toss under no change; Clopper and Pearson's interval of that
+    share gives the interval of the difference.
+    """
+    if labels is None or not (labels == of).any():
+        return None
+    chosen = labels == of
+    gained, lost = int((after & ~before & chosen).sum()), int((before & ~after & chosen).sum())
+    changed, count = gained + lost, int(chosen.sum())
+    if not changed:
+        return 0.0, 0.0
+    low = 0.0 if gained == 0 else float(beta.ppf(_TAIL, gained, lost + 1))
+    high = 1.0 if lost == 0 else float(beta.ppf(1.0 - _TAIL, gained + 1, lost))
+    return (2.0 * low - 1.0) * changed / count, (2.0 * high - 1.0) * changed / count
+
+
+def lower_bound(changed: int, trials: int) -> float:
+    """The one-sided exact lower 95 % bound on a proportion, as `upper_bound`."""
+    return 0.0 if changed <= 0 else float(beta.ppf(1.0 - CONFIDENCE, changed, trials - changed + 1))
 
 
 def upper_bound(changed: int, trials: int) -> float:

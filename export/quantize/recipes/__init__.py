@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from export.inputs.calibration import CalibrationSet
     from export.quantize.recipes.recipe import Recipe
 
-# From cheapest to dearest.
-NAMES = ("minmax", "percentile", "mse", "equalised", "rounded", "channel_duplication", "finetuned")
+# From cheapest to dearest: first those that add no operation, by the time that they take, then the one that does.
+NAMES = ("minmax", "percentile", "mse", "equalised", "rounded", "finetuned", "channel_duplication")
 ALIASES = {"staggered": "channel_duplication"}  # names of earlier versions
 ROUNDING = ("equalised", "rounded")  # choose integers for kernels: no use where these lie on the int8 grid already
+SLOW_ON_DEVICE = ("channel_duplication",)  # its files calculate more: `auto` tries it only where the aim is asked for
 TRAINED = ("finetuned",)  # take many minutes: `auto` tries them only where it is given a budget
 AUTO = "auto"  # in place of a name: the cheapest that does, see recipe_search.py
 

@@ -19,7 +19,7 @@ RECIPES = {
         Recipe("mse", folded, by_converter, least_squares_ranges),
         Recipe("equalised", equalised, nearest, least_squares_ranges),
         Recipe("rounded", equalised, learned, least_squares_ranges),
-        Recipe("channel_duplication", equalised_unless_on_grid, learned_with_copies, least_squares_ranges),
         Recipe("finetuned", equalised, fine_tuned, least_squares_ranges),
+        Recipe("channel_duplication", equalised_unless_on_grid, learned_with_copies, least_squares_ranges),
     )
 }

@@ -16,6 +16,7 @@ from export.limits import PRESETS, Limits, goal_of
 from export.parity.measures import EvaluationSet
 from export.quantize.recipes import RecipeInputs
 from export.quiet import quiet_converters
+from export.request import ExportRequest
 from train.phantom import draw
 
 SPEC = ModelSpec("cnn", 32, "stretch", "box", ("not fractured", "fractured"), 0.5, "phantom")
@@ -144,9 +145,13 @@ def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_al
         keras.utils.set_random_seed(2)
         network, sample_u8 = build_cnn(SPEC.size), np.zeros((1, SPEC.size, SPEC.size), np.uint8)
         prepared = prepare(network, SPEC, sample_u8)
-        tried = _worth_trying(prepared, None)
+        request = ExportRequest(Path(), Path())
+        tried = _worth_trying(prepared, request)
         assert {"equalised", "rounded"} <= set(tried) and "finetuned" not in tried and not caplog.messages
-        assert "finetuned" in _worth_trying(prepared, 5.0)
+        assert "finetuned" in _worth_trying(prepared, dataclasses.replace(request, budget_minutes=5.0))
+        # What calculates more is tried where somebody asks for the nearest files, and last.
+        assert "channel_duplication" not in tried
+        assert _worth_trying(prepared, dataclasses.replace(request, limits=PRESETS["aim"]))[-1] == "channel_duplication"
         put_on_grid(prepared.folded)
-        assert set(tried) - set(_worth_trying(prepared, None)) == {"equalised", "rounded"}
+        assert set(tried) - set(_worth_trying(prepared, request)) == {"equalised", "rounded"}
         assert "equalised and rounded are left out" in caplog.messages[0]
