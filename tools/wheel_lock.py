@@ -15,8 +15,8 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from export.package.pins import DICOM_WHEELS, ENGINE_WHEELS, EVERYWHERE, PIP, SIGNATURE_WHEELS
-from export.package.target import SYSTEMS
+from export.package.pins import DICOM_WHEELS, ENGINE_WHEELS, EVERYWHERE, PIP, SERVE_WHEELS, SIGNATURE_WHEELS
+from export.package.target import SYSTEMS, TFLITE_PYTHON
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "export" / "package" / "files" / "wheels.json"
@@ -51,12 +51,12 @@ def make_table() -> dict[str, dict[str, dict[str, object]]]:
     table = {}
     for python in SYSTEMS:
         for engine, names in ENGINE_WHEELS.items():
-            if engine == TFLITE and python != "3.11":
+            if engine == TFLITE and python != TFLITE_PYTHON:
                 continue
             lock = read_lock(ROOT / LOCK, python)
             if engine == TFLITE:
                 lock |= read_lock(ROOT / LOCK_OF_TFLITE, python)
-            wanted = sorted({*EVERYWHERE, *names, *DICOM_WHEELS, *SIGNATURE_WHEELS, "numpy"} - {PIP})
+            wanted = sorted({*EVERYWHERE, *names, *DICOM_WHEELS, *SERVE_WHEELS, *SIGNATURE_WHEELS, "numpy"} - {PIP})
             table[f"{python} {engine}"] = {name: lock[name] for name in wanted}
     return table
 

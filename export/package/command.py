@@ -18,7 +18,7 @@ from edge_runtime.device.signatures import SIGNATURE
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.engines import NAMES as ENGINES
 from edge_runtime.terminal_text import escaped
-from export.package.target import SYSTEMS, TARGETS, machine_for
+from export.package.target import SYSTEMS, TARGETS, machines_for, told
 
 if TYPE_CHECKING:
     from export.bundle.signing import Signer
@@ -28,7 +28,12 @@ _KEY = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option("--package", type=click.Path(path_type=Path), help="Archive (.zip) for a machine without a network."),
     click.option("--target", type=click.Choice(list(TARGETS)), help="Of the package.  [default: aarch64]"),
-    click.option("--python", type=click.Choice(list(SYSTEMS)), help="Of the package's target.  [default: 3.11]"),
+    click.option(
+        *("--python", "pythons"),
+        type=click.Choice(list(SYSTEMS)),
+        multiple=True,
+        help="Of the target; several make one archive for all of them.  [default: 3.13]",
+    ),
     click.option("--engine", type=click.Choice(ENGINES), help="Of the package.  [default: the target's best]"),
     click.option(
         "--wheels", type=click.Path(path_type=Path), help="Folder of wheels for the package, in place of downloads."
@@ -37,8 +42,9 @@ _OPTIONS = (
     click.option("--new-key", type=_KEY, help="Make a pair of keys, this one and KEY.pub beside it, and nothing else."),
     click.option("--number", type=click.IntRange(0), help="Of a signed package; grows. [default: seconds since 1970]"),
 )
-_NAMES = ("package", "target", "python", "engine", "wheels", "sign", "number")
-_DEFAULT_TARGET, _DEFAULT_PYTHON = "aarch64", "3.11"
+_NAMES = ("package", "target", "pythons", "engine", "wheels", "sign", "number")
+_SPELT = {"pythons": "python"}  # option whose name in the code is another
+_DEFAULT_TARGET = "aarch64"
 
 
 def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,7 +134,7 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
 
         def write(bundle: Path) -> None:
             summary = write_package(request, bundle, wheels)
-            contents = f"{summary.megabytes:.1f} MB; {request.machine}; {summary.model}, {summary.wheels} wheels"
+            contents = f"{summary.megabytes:.1f} MB; {told(request.machines)}; {summary.model}, {summary.wheels} wheels"
             click.echo(escaped(f"package: {summary.archive} ({contents})"))
             if request.signer:
                 by_hand = "openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in"
@@ -141,14 +147,14 @@ def _packaging(request: PackageRequest | None) -> Iterator[Callable[[Path], None
 def _request(signer: Signer | None, package: Path | None, **options: Any) -> PackageRequest | None:
     """What is asked of a package, by its options; None where none is asked for."""
     if package is None:
-        unused = [f"--{name}" for name, value in options.items() if value is not None]
+        unused = [f"--{_SPELT.get(name, name)}" for name, value in options.items() if value not in (None, ())]
         if unused:
             raise click.UsageError(f"{', '.join(unused)}: only for a package; give --package FILE.zip too")
         return None
     from export.package.packager import PackageRequest
 
-    target, python = options["target"] or _DEFAULT_TARGET, options["python"] or _DEFAULT_PYTHON
+    machines = machines_for(options["target"] or _DEFAULT_TARGET, options["pythons"], options["engine"])
     number = options["number"]
     if number is None:
         number = int(os.environ.get("SOURCE_DATE_EPOCH", time.time())) if signer else 0
-    return PackageRequest(package, machine_for(target, python, options["engine"]), options["wheels"], signer, number)
+    return PackageRequest(package, machines, options["wheels"], signer, number)

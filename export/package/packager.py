@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -49,7 +49,7 @@ class PackageRequest:
     """What a user asks of one package."""
 
     archive: Path  # `.zip` to write
-    machine: Machine  # that it is for
+    machines: tuple[Machine, ...]  # that it is for: one for each Python
     wheels: Path | None = None  # folder of wheels; None downloads them
     signer: Signer | None = None  # whose key signs bundle, package and archive; None leaves them unsigned
     number: int = 0  # grows from package to package: a device refuses an older one that is signed
@@ -67,7 +67,9 @@ class PackageSummary:
 
 @contextlib.contextmanager
 def collected_wheels(request: PackageRequest) -> Iterator[Path]:
-    """A folder with every wheel of a package, until the block ends. It comes first: what is missing shows at once.
+    """A folder with the wheels of each Python in a folder of its name, until the block ends.
+
+    It comes first: what is missing shows at once.
 
     Args:
         request: what is to be packed.
@@ -83,8 +85,10 @@ def collected_wheels(request: PackageRequest) -> Iterator[Path]:
         raise DataError(f"--wheels {request.wheels}: no such folder")
     require_archive_of_ours(request.archive)
     with scratch_folder("edge-package") as folder:
-        gather_wheels(request.machine, folder, request.wheels, request.signer is not None)
-        make_runtime_wheel(folder)
+        for machine in request.machines:
+            (folder / machine.python).mkdir()
+            gather_wheels(machine, folder / machine.python, request.wheels, request.signer is not None)
+            make_runtime_wheel(folder / machine.python)
         yield folder
 
 
@@ -100,18 +104,19 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path) -> Packag
         ModelError: the bundle is altered, or has no file for the engine.
     """
     log.info("writing the package")
-    model = choose_model_file(bundle, request.machine.engine)
+    model = choose_model_file(bundle, request.machines[0].engine)
     with scratch_folder("edge-package") as work:
         draft = work / "package"
-        shutil.copytree(wheels, draft / "wheels")
+        _share_wheels(wheels, draft, request.machines)
         write_device_bundle(bundle, model, draft / "bundle")
         if request.signer:
             request.signer.sign_folder(draft / "bundle")
             (draft / "signing.pub").write_bytes(request.signer.public_pem)
         spec = read_embedded_spec(draft / "bundle" / model, verify=False).spec
-        _write_installer(draft, request, spec.domain)
-        (draft / "README.md").write_text(_readme(draft, model, spec, request), encoding="utf-8")
-        write_sbom(draft, model, spec, request.machine)
+        needed_kb = max(_needed_kb(draft / "bundle", wheels / machine.python) for machine in request.machines)
+        _write_installer(draft, request, spec.domain, needed_kb)
+        (draft / "README.md").write_text(_readme(draft, f"{spec.name}/{model}", spec, request, needed_kb), "utf-8")
+        write_sbom(draft, model, spec, request.machines)
         _write_sums(draft)
         if request.signer:
             request.signer.sign_folder(draft, PACKAGE_SIGNATURE)
@@ -120,27 +125,37 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path) -> Packag
     if request.signer:
         request.signer.sign_file(request.archive)
     megabytes = request.archive.stat().st_size / 1e6
-    return PackageSummary(request.archive, model, len(list(wheels.glob("*.whl"))), megabytes)
+    count = len({wheel.name for wheel in wheels.glob("*/*.whl")})
+    return PackageSummary(request.archive, model, count, megabytes)
 
 
-def _write_installer(draft: Path, request: PackageRequest, domain: str) -> None:
-    machine = request.machine
+def _share_wheels(wheels: Path, draft: Path, machines: Sequence[Machine]) -> None:
+    """One folder of wheels, each once though several Pythons take it, and what each of them installs."""
+    (draft / "wheels").mkdir(parents=True)
+    for machine in machines:
+        own = sorted((wheels / machine.python).glob("*.whl"))
+        for wheel in own:
+            shutil.copyfile(wheel, draft / "wheels" / wheel.name)
+        requirements = [_requirement(wheel) for wheel in own if not _is_pip(wheel)]
+        (draft / f"requirements-{machine.python}.txt").write_text("".join(requirements), encoding="utf-8")
+
+
+def _write_installer(draft: Path, request: PackageRequest, domain: str, needed_kb: int) -> None:
+    machine = request.machines[0]
     for name in _AS_THEY_ARE:
         (draft / name).write_bytes((_FILES / name).read_bytes())
     for name in _PROGRAMS:
         (draft / name).chmod(0o755)
     wheels = sorted((draft / "wheels").glob("*.whl"))
-    requirements = [_requirement(wheel) for wheel in wheels if not _is_pip(wheel)]
-    (draft / "requirements.txt").write_text("".join(requirements), encoding="utf-8")
     settings = {
         "target": machine.target.name,
-        "python": machine.python,
-        "system": SYSTEMS[machine.python],
+        "python": " ".join(one.python for one in request.machines),
+        "system": _systems(request.machines),
         "engine": machine.engine,
         "system_numpy": "yes" if machine.target.system_numpy else "no",
         "version": __version__,
         "number": str(request.number),
-        "needed_kb": str(_needed_kb(draft)),
+        "needed_kb": str(needed_kb),
         "pip": next(wheel.relative_to(draft).as_posix() for wheel in wheels if _is_pip(wheel)),
         "trim": " ".join(TRIM[machine.engine]),
         "domain": domain,
@@ -159,10 +174,14 @@ def _is_pip(wheel: Path) -> bool:
     return wheel.name.startswith(f"{PIP}-")
 
 
-def _needed_kb(draft: Path) -> int:
-    """Disk space that an installation takes while it runs, before it is trimmed, in units of 1024 bytes."""
-    sizes: list[float] = [path.stat().st_size for path in (draft / "bundle").rglob("*") if path.is_file()]
-    for wheel in (draft / "wheels").glob("*.whl"):
+def _systems(machines: Sequence[Machine]) -> str:
+    return ", ".join(SYSTEMS[machine.python] for machine in machines)
+
+
+def _needed_kb(bundle: Path, wheels: Path) -> int:
+    """Disk space that the wheels of one Python take until they are trimmed, with a bundle, in units of 1024 bytes."""
+    sizes: list[float] = [path.stat().st_size for path in bundle.rglob("*") if path.is_file()]
+    for wheel in wheels.glob("*.whl"):
         if _is_pip(wheel):
             continue
         for entry in zipfile.ZipFile(wheel).infolist():
@@ -173,17 +192,17 @@ def _needed_kb(draft: Path) -> int:
     return blocks * _BLOCK // 1024 + _ENVIRONMENT_KB
 
 
-def _readme(draft: Path, model: str, spec: ModelSpec, request: PackageRequest) -> str:
-    machine = request.machine
+def _readme(draft: Path, model: str, spec: ModelSpec, request: PackageRequest, needed_kb: int) -> str:
+    machine = request.machines[0]
     needs_numpy = "\n\nIt uses the system's own numpy: `apt install python3-numpy` where it is missing."
     return Template((_FILES / "README.md").read_text(encoding="utf-8")).substitute(
         target=machine.target.name,
-        python=machine.python,
+        python=" and ".join(one.python for one in request.machines),
         engine=machine.engine,
-        system=SYSTEMS[machine.python],
-        model=f"{spec.name}/{model}",
+        system=_systems(request.machines),
+        model=model,
         precision=spec.input.dtype,
-        needed_mb=_needed_kb(draft) // 1024,
+        needed_mb=needed_kb // 1024,
         archive=request.archive.name,
         folder=request.archive.stem,
         golden=len(list((draft / "bundle" / GOLDEN).glob("*.png"))),

@@ -38,6 +38,9 @@ ENGINE_WHEELS = {
 # Of the extra [dicom]. Lossless JPEG would need gdcm: 12 MB, and 43 installed.
 DICOM_WHEELS = ("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls")
 _NOT_ARMV7 = frozenset(DICOM_WHEELS[1:])  # no wheels for 32-bit ARM: uncompressed, RLE and JPEG baseline
+# Of the extra [serve]: pure Python, 0.7 MB, one wheel for all machines.
+SERVE_WHEELS = ("starlette", "uvicorn", "python-multipart", "anyio", "h11", "idna", "typing-extensions")
+_NO_WHEELS = {"3.14": frozenset({"pyjpegls"})}  # Python -> what has none for it yet: no JPEG-LS
 SIGNATURE_WHEELS = ("cryptography", "cffi", "pycparser")
 # No release has a wheel for 32-bit ARM: `make armhf-wheels` compiles it, here, so that no lock file can know its hash.
 _COMPILED_HERE = {("armv7l", "pillow")}
@@ -88,6 +91,7 @@ def distribution_of(wheel: Path) -> str:
 
 def _locked(machine: Machine) -> dict[str, Any]:
     locked = dict(_table()[f"{machine.python} {machine.engine}"])
+    locked = {name: entry for name, entry in locked.items() if name not in _NO_WHEELS.get(machine.python, ())}
     locked[PIP] = {"version": _PIP_VERSION, "sha256": [_PIP_SHA256]}
     if machine.target.system_numpy:
         locked = {name: entry for name, entry in locked.items() if name not in {"numpy", *_NOT_ARMV7}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from email.parser import BytesParser
 from email.policy import compat32
 from pathlib import Path
@@ -23,22 +24,22 @@ SBOM = "sbom.cdx.json"
 _SPDX_IDENTIFIERS = {"MIT", "Apache-2.0", "BSD-3-Clause", "BSD-2-Clause", "MIT-CMU", "PSF-2.0"}
 
 
-def write_sbom(draft: Path, model: str, spec: ModelSpec, machine: Machine) -> None:
+def write_sbom(draft: Path, model: str, spec: ModelSpec, machines: Sequence[Machine]) -> None:
     """Writes the document into a draft of a package, whose wheels and bundle are there already.
 
     Args:
         draft: folder of the package.
         model: name of the model file in its bundle.
         spec: of that file.
-        machine: that the package is for.
+        machines: that the package is for.
     """
     wheels = [_wheel(path, draft) for path in sorted((draft / "wheels").glob("*.whl"))]
     network = _model(draft / "bundle" / model, spec)
     root = {"type": "application", "name": "fracture-edge", "version": __version__, "bom-ref": "package"}
     properties = [
-        {"name": "fracture-edge:target", "value": machine.target.name},
-        {"name": "fracture-edge:python", "value": machine.python},
-        {"name": "fracture-edge:engine", "value": machine.engine},
+        {"name": "fracture-edge:target", "value": machines[0].target.name},
+        {"name": "fracture-edge:python", "value": " ".join(machine.python for machine in machines)},
+        {"name": "fracture-edge:engine", "value": machines[0].engine},
     ]
     document = {
         "bomFormat": "CycloneDX",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.engines import NAMES as ENGINES
@@ -37,8 +38,10 @@ SYSTEMS = {
     "3.11": "Raspberry Pi OS or Debian bookworm",
     "3.12": "Ubuntu 24.04",
     "3.13": "Raspberry Pi OS or Debian trixie",
+    "3.14": "Ubuntu 26.04",
 }
-_TFLITE_PYTHON = "3.11"  # the last that tflite-runtime, and so 32-bit ARM, has wheels for
+TFLITE_PYTHON = "3.11"  # the last that tflite-runtime, and so 32-bit ARM, has wheels for
+DEFAULT_PYTHON = "3.13"  # of a fresh Raspberry Pi
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,31 @@ def machine_for(target: str, python: str, engine: str | None) -> Machine:
     engine = engine or found.engines[0]
     if engine not in found.engines:
         raise DataError(f"{engine} does not exist for {target}, only {', '.join(found.engines)}: give another --engine")
-    if engine == _TFLITE and python != _TFLITE_PYTHON:
+    if engine == _TFLITE and python != TFLITE_PYTHON:
         others = [name for name in found.engines if name != _TFLITE]
         way_out = f", or --engine {others[0]}" if others else "; 32-bit systems of later versions have no engine"
-        raise DataError(f"{engine} exists for Python {_TFLITE_PYTHON} alone, not {python}: give --python 3.11{way_out}")
+        raise DataError(f"{engine} exists for Python {TFLITE_PYTHON} alone, not {python}: give --python 3.11{way_out}")
     return Machine(found, python, engine)
+
+
+def machines_for(target: str, pythons: Sequence[str], engine: str | None) -> tuple[Machine, ...]:
+    """The machines that one package is for: the same but for their Python.
+
+    Args:
+        target: one of TARGETS.
+        pythons: of SYSTEMS; none takes that of a fresh Raspberry Pi, or the one that the engine exists for.
+        engine: None takes the best of the target.
+
+    Raises:
+        DataError: one of the combinations does not exist.
+    """
+    if not pythons:
+        is_tflite = (engine or TARGETS[target].engines[0]) == _TFLITE
+        pythons = (TFLITE_PYTHON if is_tflite else DEFAULT_PYTHON,)
+    return tuple(machine_for(target, python, engine) for python in sorted(set(pythons)))
+
+
+def told(machines: Sequence[Machine]) -> str:
+    """Target, Pythons and engine of a package: `aarch64, Python 3.11 and 3.13, litert`."""
+    pythons = " and ".join(machine.python for machine in machines)
+    return f"{machines[0].target.name}, Python {pythons}, {machines[0].engine}"

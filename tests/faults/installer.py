@@ -62,7 +62,7 @@ class Installation:
         (package / "bundle").mkdir(parents=True)
         (package / "wheels").mkdir()
         (package / "wheels" / "pip-1-py3-none-any.whl").touch()
-        (package / "requirements.txt").touch()
+        (package / "requirements-3.11.txt").touch()
         for name in ("name", "whole"):
             (package / "bundle" / name).write_text(package.name)
         for path in SCRIPTS.iterdir():

@@ -25,7 +25,7 @@ from edge_runtime.watching.results_file import ResultsFile
 from edge_runtime.whole_files import recover_folder, whole_file
 from export.bundle.writer import new_bundle, write_manifest
 from export.package.packager import PackageRequest, write_package
-from export.package.target import machine_for
+from export.package.target import machines_for
 from train.audit.cleaning import write_clean
 from train.audit.findings import Findings, audit
 from train.config import TrainConfig
@@ -189,7 +189,7 @@ class Package(Writer):
 
     def _write(self, folder: Path, number: int) -> None:
         tempfile.tempdir = str(folder)
-        request = PackageRequest(folder / "target.zip", machine_for("aarch64", "3.11", "litert"), number=number)
+        request = PackageRequest(folder / "target.zip", machines_for("aarch64", ["3.11"], "litert"), number=number)
         write_package(request, TINY_BUNDLE, self.wheels)
 
     def state(self, folder: Path) -> str:
@@ -231,9 +231,9 @@ class Watch(Writer):
 def all_writers(work: Path) -> list[Writer]:
     """Every writer, with what it needs made in a folder."""
     wheels = work / "wheels"
-    wheels.mkdir()
+    (wheels / "3.11").mkdir(parents=True)
     for name in ("pip-26.3", "click-8.5.1", "fracture_edge_runtime-0.1.0"):
-        with zipfile.ZipFile(wheels / f"{name}-py3-none-any.whl", "w") as wheel:
+        with zipfile.ZipFile(wheels / "3.11" / f"{name}-py3-none-any.whl", "w") as wheel:
             distribution, version = name.split("-")
             metadata = f"Name: {distribution}\nVersion: {version}\nLicense: MIT\n"
             wheel.writestr(f"{name}.dist-info/METADATA", metadata)

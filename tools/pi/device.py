@@ -142,7 +142,7 @@ def _kept_wheels(machine: Machine) -> Path:
         return kept
     with tempfile.TemporaryDirectory(dir=CACHE) as draft:
         try:
-            gather_wheels(machine, Path(draft), None, lambda line: print(line, file=sys.stderr))
+            gather_wheels(machine, Path(draft), None)
         except EdgeError as error:
             raise NotToBeHad(f"the wheels of {machine}: {error}") from error
         shutil.rmtree(kept, ignore_errors=True)

@@ -59,7 +59,7 @@ FULL = (
     Plan(TRIXIE_64, "litert", TRIXIE_64.processors[-1:], FEW_IMAGES),
     Plan(TRIXIE_64, "onnxruntime", TRIXIE_64.processors[-1:], FEW_IMAGES),
 )
-SHORT = (Plan(BOOKWORM_64, "litert", BOOKWORM_64.processors[:1], FEW_IMAGES),)
+SHORT = (Plan(TRIXIE_64, "litert", TRIXIE_64.processors[:1], FEW_IMAGES),)
 
 
 def prove(plans: tuple[Plan, ...], bundles: list[Path], work: Path) -> Iterator[Row]:

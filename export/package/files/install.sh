@@ -19,7 +19,7 @@ usage() {
 Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--service | --user-service | --no-service]
 
   --prefix DIR     where to install [default: /opt/fracture-edge as root, else ~/fracture-edge]
-  --python FILE    the Python to use [default: the one of the right version in PATH]
+  --python FILE    the Python to use [default: one of a right version in PATH]
   --pin PUB        from now on install only packages that this key has signed, this one included
   --service        also watch PREFIX/inbox from boot on (as root; systemd)
   --user-service   the same for this user alone (systemd)
@@ -110,11 +110,23 @@ check_pin() {
         fail 3 "this package is not signed by $pin"
 }
 
+# The one that is given, else the system's own where the package fits it, else any that it fits.
 find_python() {
-    [ -n "$python_file" ] || python_file=$(command -v "python$python" || command -v python3) ||
-        fail 5 "Python $python is needed ($system); this machine has no python3"
-    found=$("$python_file" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
-        fail 5 "$python_file: does not run"
+    if [ -n "$python_file" ]; then
+        found=$(version_of "$python_file") || fail 5 "$python_file: does not run"
+        return 0
+    fi
+    for each in 3 $python; do
+        python_file=$(command -v "python$each") && found=$(version_of "$python_file") && fits_python && return 0
+    done
+    python_file=$(command -v python3) || fail 5 "Python $python is needed ($system); this machine has no python3"
+    found=$(version_of "$python_file") || fail 5 "$python_file: does not run"
+}
+
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+
+fits_python() {
+    case " $python " in *" $found "*) ;; *) return 1 ;; esac
 }
 
 # A 32-bit system may run on a 64-bit kernel, as Raspberry Pi OS does: it is Python that has to fit, not the kernel.
@@ -129,7 +141,7 @@ print({("aarch64", 32): "armv7l", ("armv8l", 32): "armv7l", ("x86_64", 32): "i68
 }
 
 check_python() {
-    [ "$found" = "$python" ] ||
+    fits_python ||
         fail 5 "this package is for Python $python ($system), $python_file is $found: use --python FILE," \
             "or make a package for this machine with edge-export BUNDLE --package FILE.zip --python $found"
 }
@@ -250,7 +262,7 @@ install_release() {
 install_wheels() {
     PIP_CONFIG_FILE=/dev/null "$release/venv/bin/python" "$here/$pip/pip" --isolated install --quiet \
         --disable-pip-version-check --no-cache-dir --no-input --no-index --find-links "$here/wheels" --no-deps \
-        --require-hashes --requirement "$here/requirements.txt" || fail 6 "the wheels could not be installed"
+        --require-hashes --requirement "$here/requirements-$found.txt" || fail 6 "the wheels could not be installed"
     packages=$("$release/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     (
         cd -- "$packages"

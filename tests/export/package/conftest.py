@@ -92,7 +92,7 @@ def no_network(monkeypatch):
 def make_package(machine, wheels, tiny_bundle, tmp_path_factory) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         archive = tmp_path_factory.mktemp("package") / f"{name}.zip"
-        request = PackageRequest(archive, machine, wheels)
+        request = PackageRequest(archive, (machine,), wheels)
         with collected_wheels(request) as collected:
             write_package(request, tiny_bundle, collected)
         return archive

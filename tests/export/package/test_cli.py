@@ -39,7 +39,7 @@ def nothing_written(tmp_path):
     ("arguments", "message"),
     [
         (("--target", "riscv64"), "'riscv64' is not one of 'aarch64', 'armv7l', 'x86_64'"),
-        (("--python", "3.9"), "'3.9' is not one of '3.11', '3.12', '3.13'"),
+        (("--python", "3.9"), "'3.9' is not one of '3.11', '3.12', '3.13', '3.14'"),
         (("--engine", "torch"), "'torch' is not one of"),
         (("--engine", "tflite-runtime", "--python", "3.13"), "exists for Python 3.11 alone, not 3.13"),
         (("--target", "armv7l", "--python", "3.13"), "32-bit systems of later versions have no engine"),
@@ -90,6 +90,13 @@ def test_an_altered_bundle_is_not_packaged(package, machine, wheels, bundle_copy
     given = ("--target", machine.target.name, "--python", machine.python, "--wheels", wheels)
     done = package(*given, source=bundle_copy)
     assert done.exit_code == MODEL and "altered" in done.stderr
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_package_for_several_pythons_says_which_of_them_lacks_a_wheel(package, machine, wheels):
+    other = "3.12" if machine.python == "3.13" else "3.13"
+    done = package("--target", machine.target.name, "--python", machine.python, "--python", other, "--wheels", wheels)
+    assert done.exit_code == MISSING and f"not all wheels that {machine.target.name}, Python {other}" in done.stderr
 
 
 @pytest.mark.usefixtures("no_network")

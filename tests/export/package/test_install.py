@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from export.package.packager import PackageRequest, collected_wheels, write_package
+from export.package.target import machines_for
+from tests.export.package.conftest import unpack
 from tests.export.package.killing import killed_at, steps_of
 
 USAGE, ALTERED, MISSING, DISK = 2, 3, 5, 6  # exit codes
@@ -97,6 +100,45 @@ def test_the_wrong_python_is_refused_before_anything_is_written(install, machine
     done = install.run()
     assert done.returncode == MISSING and not install.prefix.exists()
     assert "this package is for Python 3.99" in done.stderr and f"--python {machine.python}" in done.stderr
+
+
+def test_of_several_pythons_the_one_of_this_system_is_taken(install, machine):
+    change(install.package / "package.conf", f"python={machine.python}", f"python=3.99 {machine.python}")
+    command = ["sh", install.package / "install.sh", "--prefix", install.prefix]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    version = subprocess.run([install.current / "venv" / "bin" / "python", "--version"], capture_output=True, text=True)
+    assert version.stdout.startswith(f"Python {machine.python}.")
+
+
+@pytest.mark.slow
+def test_one_archive_installs_on_each_of_its_pythons(machine, tiny_bundle, tmp_path):
+    others = [python for python in ("3.11", "3.12", "3.13") if has_python(python)]
+    if len(others) < 2:
+        pytest.skip("fewer than two Pythons of a package are on this machine")
+    request = PackageRequest(tmp_path / "pi.zip", machines_for(machine.target.name, others, "litert"))
+    with collected_wheels(request) as wheels:
+        write_package(request, tiny_bundle, wheels)
+    package = unpack(tmp_path / "pi.zip", tmp_path)
+    for python in others:
+        prefix = tmp_path / python
+        command = ["sh", package / "install.sh", "--prefix", prefix, "--python", python_of(python)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert subprocess.run([prefix / "bin" / "edge-infer", "--self-test"], check=False).returncode == 0
+
+
+def python_of(version: str) -> str:
+    """The interpreter itself: what stands in PATH may be a script that chooses one."""
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(pyenv[-1]) if pyenv else f"python{version}"
+
+
+def has_python(version: str) -> bool:
+    try:
+        return subprocess.run([python_of(version), "--version"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def test_a_machine_without_python_is_told_which_one_is_needed(install, tmp_path):

@@ -40,7 +40,7 @@ def make_signed(machine, wheels, tiny_bundle, key, tmp_path_factory) -> Callable
 
     def make(name: str, number: int) -> Path:
         archive = tmp_path_factory.mktemp("signed") / f"{name}.zip"
-        request = PackageRequest(archive, machine, folder, Signer(key), number)
+        request = PackageRequest(archive, (machine,), folder, Signer(key), number)
         with collected_wheels(request) as collected:
             write_package(request, tiny_bundle, collected)
         return archive

@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime.errors import DataError
 from export.package.pins import pinned_versions
-from export.package.target import SYSTEMS, TARGETS, machine_for
+from export.package.target import SYSTEMS, TARGETS, machine_for, machines_for, told
 
 
 def combinations():
@@ -23,6 +23,19 @@ def combinations():
 def test_the_best_engine_of_a_target_is_its_default():
     assert machine_for("aarch64", "3.13", None).engine == "litert"
     assert machine_for("armv7l", "3.11", None).engine == "tflite-runtime"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("aarch64", [], None), "aarch64, Python 3.13, litert"),
+        (("armv7l", [], None), "armv7l, Python 3.11, tflite-runtime"),
+        (("aarch64", [], "tflite-runtime"), "aarch64, Python 3.11, tflite-runtime"),
+        (("aarch64", ["3.13", "3.11", "3.13"], None), "aarch64, Python 3.11 and 3.13, litert"),
+    ],
+)
+def test_a_package_is_for_a_fresh_raspberry_pi_or_for_every_python_that_is_named(arguments, expected):
+    assert told(machines_for(*arguments)) == expected
 
 
 @pytest.mark.parametrize(
