@@ -1,22 +1,26 @@
 """Open what edge-export wrote: a bundle folder, or one model file that carries its spec inside.
 
-Engines do not notice altered bytes (of 200 single-bit flips none raised, 51 changed the answer), so every file is
-compared with its SHA-256 before anything is loaded.
+Engines do not notice altered bytes (of 200 single-bit flips none raised, 51 changed the answer), so every file is read
+once, compared with its SHA-256, and those very bytes are loaded. What a file says of itself is compared with its own
+tables, and with the bundle's spec, before an engine is imported.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
+from edge_runtime.embedded_spec import parse_embedded_spec
 from edge_runtime.engines import AUTO, choose_engine, suffix_of
 from edge_runtime.errors import ModelError
+from edge_runtime.model_tables import check_tables
+from edge_runtime.regular_files import NotRegularError, open_regular
 from edge_runtime.spec import ModelSpec
+from edge_runtime.strict_json import is_count, is_sha256, loads_strict
 
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = 1
@@ -24,6 +28,8 @@ MODEL_VARIABLE = "EDGE_MODEL"
 MODEL_SUFFIXES = (".tflite", ".onnx")
 # The first that a bundle has is taken.
 PRECISIONS = ("int8", "mixed", "float32")
+MOST_MODEL_BYTES = 1 << 30  # of any file of a bundle: it lies in memory
+_MOST_MANIFEST_BYTES = 16 << 20
 
 _SHIPPED_BUNDLE = Path(__file__).with_name("model")
 
@@ -74,16 +80,36 @@ def open_model(source: Path, engine: str = AUTO) -> ModelFile:
     if source.is_dir():
         manifest = read_manifest(source)
         name, path = _choose_file(source, manifest, engine)
-        verify_file(source, manifest, path.name)
-        embedded = read_embedded_spec(path, verify=False)  # every byte of it was verified just now
+        content = read_file(source, manifest, path.name)
+        of_bundle = spec_of_bundle(manifest, source)
     elif source.is_file():
         if source.suffix not in MODEL_SUFFIXES:
             raise ModelError(f"{source}: a bundle, or a file ending in {' or '.join(MODEL_SUFFIXES)}, was expected")
         name, path = choose_engine((source.suffix,), engine), source
-        embedded = read_embedded_spec(path)
+        content, of_bundle = _read(source, MOST_MODEL_BYTES), None
     else:
         raise ModelError(f"{source}: no such model; give --model BUNDLE or FILE, or set EDGE_MODEL")
-    return ModelFile(path, embedded.spec, embedded.model_sha256, name, path.read_bytes())
+    return verified_model(path, content, name, of_bundle)
+
+
+def verified_model(path: Path, content: bytes, engine: str, of_bundle: ModelSpec | None) -> ModelFile:
+    """A model file from its bytes, of which all that it says of itself was compared with its tables.
+
+    Args:
+        path: of the file.
+        content: its bytes.
+        engine: that is to run it.
+        of_bundle: the spec of the bundle that it lies in, to be the same but for its tensors; None: it lies in none.
+
+    Raises:
+        ModelError: something does not fit.
+    """
+    # In a bundle every byte of it was compared already.
+    embedded = parse_embedded_spec(content, path.suffix, str(path), verify=of_bundle is None)
+    if of_bundle is not None and replace(embedded.spec, tensors=()) != replace(of_bundle, tensors=()):
+        raise ModelError(f"{path}: its spec is not the bundle's; copy the bundle again")
+    check_tables(memoryview(content)[: embedded.model_bytes], path.suffix, embedded.spec, str(path))
+    return ModelFile(path, embedded.spec, embedded.model_sha256, engine, content)
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:
@@ -94,17 +120,20 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     """
     path = bundle / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = loads_strict(_read(path, _MOST_MANIFEST_BYTES))
     except FileNotFoundError as error:
         raise ModelError(f"{bundle}: no {MANIFEST} inside; this is not a bundle written by edge-export") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"{path}: not JSON ({error}); copy the bundle again") from error
-    if not isinstance(manifest, Mapping) or manifest.get("format") != BUNDLE_FORMAT:
+    form = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(form) is not int or form != BUNDLE_FORMAT:  # True is equal to 1
         raise ModelError(f"{path}: bundle format {BUNDLE_FORMAT} was expected; was it written by another version?")
-    if not isinstance(manifest.get("files"), Mapping):
+    if not isinstance(manifest.get("files"), dict):
         raise ModelError(f"{path}: lists no files; copy the bundle again")
     for name, record in manifest["files"].items():
-        if not isinstance(record, Mapping) or not {"size", "sha256"} <= set(record):
+        if not _is_plain(name):
+            raise ModelError(f"{path}: {name!r} is no name of a file inside a bundle")
+        if not (isinstance(record, dict) and is_count(record.get("size")) and is_sha256(record.get("sha256"))):
             raise ModelError(f"{path}: gives no size and SHA-256 of {name}; copy the bundle again")
     return dict(manifest)
 
@@ -117,21 +146,65 @@ def verify_bundle(bundle: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(bundle)
     for name in manifest["files"]:
-        verify_file(bundle, manifest, name)
+        read_file(bundle, manifest, name)
     return manifest
 
 
-def verify_file(bundle: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """Compares one file of a bundle with the manifest.
+def read_file(bundle: Path, manifest: Mapping[str, Any], name: str) -> bytes:
+    """The bytes of one file of a bundle, after they were compared with the manifest.
 
     Raises:
-        ModelError: it is missing, or its size or SHA-256 differs.
+        ModelError: it is missing, leads out of the bundle, or its size or SHA-256 differs.
     """
     path, record = bundle / name, manifest["files"][name]
-    if not path.is_file():
-        raise ModelError(f"{path}: missing; copy the bundle again")
-    if path.stat().st_size != record["size"] or sha256_of(path) != record["sha256"]:
+    if not path.resolve().is_relative_to(bundle.resolve()):
+        raise ModelError(f"{path}: a link that leads out of the bundle; copy the bundle again")
+    try:
+        content = _read(path, record["size"])
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: missing; copy the bundle again") from error
+    if len(content) != record["size"] or hashlib.sha256(content).hexdigest() != record["sha256"]:
         raise ModelError(f"{path}: size or SHA-256 is not the manifest's: the file was altered; copy the bundle again")
+    return content
+
+
+def spec_of_bundle(manifest: Mapping[str, Any], bundle: Path) -> ModelSpec:
+    """The spec that all model files of a bundle share, but for their tensors.
+
+    Raises:
+        ModelError: there is none, or it is wrong.
+    """
+    try:
+        return ModelSpec.from_dict(manifest["spec"])
+    except KeyError as error:
+        raise ModelError(f"{bundle / MANIFEST}: gives no spec; copy the bundle again") from error
+    except ModelError as error:
+        raise ModelError(f"{bundle / MANIFEST}: {error}") from error
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a regular file, and one more than allowed of one that is larger.
+
+    Raises:
+        ModelError: no regular file, larger than the limit for model files, or not to be read.
+        FileNotFoundError: there is none.
+    """
+    try:
+        stream, size = open_regular(path)
+        with stream:
+            if size > MOST_MODEL_BYTES:
+                raise ModelError(f"{path}: {size / 1e6:.0f} MB: larger than any file of a bundle")
+            return stream.read(most_bytes + 1)
+    except NotRegularError as error:
+        raise ModelError(f"{path}: {error}, not a file") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(path)) from error
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name in a manifest is that of a file below the bundle, in plain letters."""
+    parts = name.split("/")
+    return all(part not in ("", ".", "..") for part in parts) and name.isprintable() and not set(name) & set("\\:")
 
 
 def model_files(manifest: Mapping[str, Any]) -> list[str]:

@@ -8,19 +8,17 @@ A ZIP has a checksum of what it holds; the metadata entries get a SHA-256 of the
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec
+from edge_runtime.strict_json import is_count, is_sha256, loads_strict
 
 MEMBER = "edge.json"  # file in the ZIP of a .tflite; key of the metadata entry in an .onnx
 DIGEST_KEY = "edge.json_sha256"  # metadata entry of an .onnx
@@ -30,13 +28,14 @@ _NO_SPEC = "carries no readable spec; was it written by edge-export, and copied 
 _BLOCK_BYTES = 1 << 22  # large, since each costs a wait for Python's lock where another thread imports
 _LENGTH_DIGITS = 16
 _LARGEST_TAIL_BYTES = 1 << 20
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date: the same model and spec give the same bytes
+_ZIP_DATE = 1 << 5 | 1  # 1 January 1980: the same model and spec give the same bytes
 # What struct and json raise on altered bytes; RecursionError is a RuntimeError.
 _DAMAGE = (struct.error, LookupError, ValueError, TypeError, OverflowError, RuntimeError)
-# End of central directory, and an entry of it: APPNOTE 4.3.16 and 4.3.12.
-_ZIP_END, _ZIP_ENTRY = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L")
-_ZIP_ENTRY_FIELDS = (0, 4, 7, 8, 10, 11, 16)  # magic, method, checksum, stored size, length of name and extra, offset
-_ZIP_ENTRY_MAGIC, _ZIP_LOCAL_BYTES = b"PK\x01\x02", 30
+# A member, an entry of the central directory and its end: APPNOTE 4.3.7, 4.3.12 and 4.3.16.
+_ZIP_LOCAL, _ZIP_ENTRY, _ZIP_END = (struct.Struct(form) for form in ("<4s5H3L2H", "<4s6H3L5H2L", "<4s4H2LH"))
+_ZIP_ENTRY_MAGIC = b"PK\x01\x02"
+_ZIP_STORED_FIELD = 8  # of an entry: bytes of its member
+_ZIP_VERSION, _ZIP_SYSTEM, _ZIP_PERMISSIONS = 20, 3 << 8 | 20, 0o600 << 16  # 2.0, made on Unix
 _METADATA_PROPS_TAG = (14 << 3) | 2  # ModelProto.metadata_props, length-delimited (onnx.proto)
 _KEY_TAG, _VALUE_TAG = (1 << 3) | 2, (2 << 3) | 2  # StringStringEntryProto
 
@@ -60,39 +59,38 @@ def embed(model: bytes, spec: ModelSpec, suffix: str) -> bytes:
     """
     record = {"spec": spec.to_dict(), "model_sha256": hashlib.sha256(model).hexdigest(), "model_bytes": len(model)}
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
-    if suffix == ".tflite":
-        import zipfile  # in exporting alone
-
-        buffer = io.BytesIO(model)
-        with zipfile.ZipFile(buffer, "a") as archive:
-            archive.writestr(zipfile.ZipInfo(MEMBER, _ZIP_DATE), text)
-        return buffer.getvalue()
-    return model + _metadata_tail(text, len(model))
+    return model + _tail(text, len(model), suffix)
 
 
 def read_embedded_spec(path: Path, verify: bool = True) -> EmbeddedSpec:
-    """What the model file says of itself. The file is read, nothing is executed.
+    """What the model file says of itself: as `parse_embedded_spec` of its bytes."""
+    return parse_embedded_spec(path.read_bytes(), path.suffix, str(path), verify)
+
+
+def parse_embedded_spec(content: bytes, suffix: str, where: str, verify: bool = True) -> EmbeddedSpec:
+    """What a model file says of itself. Nothing is executed.
 
     Args:
-        path: a `.tflite` or `.onnx` file.
+        content: the bytes of the file.
+        suffix: `.tflite` or `.onnx`.
+        where: the file, for messages.
         verify: whether to compare the model's bytes with the SHA-256 inside; False for a file verified otherwise.
 
     Raises:
-        ModelError: there is no embedded spec, it is damaged, or the model's bytes are not those it was made for.
+        ModelError: there is no embedded spec, it is damaged, more stands behind the model, or the model's bytes are
+            not those it was made for.
     """
     try:
-        with path.open("rb") as stream:
-            embedded = _from_json(_zip_member(stream) if path.suffix == ".tflite" else _metadata_value(stream))
-    except OSError as error:
-        # Altered bytes may send a seek anywhere; any other refusal is the operating system's.
-        if error.errno != errno.EINVAL:
-            raise
-        raise ModelError(f"{path}: {_NO_SPEC} ({error})") from error
+        text = _zip_member(content) if suffix == ".tflite" else _metadata_value(content)
+        embedded = _from_json(text)
+        # Written again it must come out the same: then every byte behind the model is accounted for.
+        if content[embedded.model_bytes :] != _tail(text, embedded.model_bytes, suffix):
+            raise ValueError("other bytes stand behind the model")
     except _DAMAGE as error:
-        raise ModelError(f"{path}: {_NO_SPEC} ({error})") from error
-    if verify and sha256_of(path, embedded.model_bytes) != embedded.model_sha256:
+        raise ModelError(f"{where}: {_NO_SPEC} ({error})") from error
+    if verify and hashlib.sha256(memoryview(content)[: embedded.model_bytes]).hexdigest() != embedded.model_sha256:
         raise ModelError(
-            f"{path}: the model's SHA-256 is not the one written inside it: the file was altered; copy it again"
+            f"{where}: the model's SHA-256 is not the one written inside it: the file was altered; copy it again"
         )
     return embedded
 
@@ -109,44 +107,52 @@ def sha256_of(path: Path, length: int | None = None) -> str:
 
 
 def _from_json(text: bytes) -> EmbeddedSpec:
-    record = json.loads(text)
-    return EmbeddedSpec(ModelSpec.from_dict(record["spec"]), str(record["model_sha256"]), int(record["model_bytes"]))
+    record = loads_strict(text)
+    if not isinstance(record, dict) or set(record) != {"spec", "model_sha256", "model_bytes"}:
+        raise ValueError("its record has other keys than spec, model_sha256 and model_bytes")
+    digest, length = record["model_sha256"], record["model_bytes"]
+    if not is_sha256(digest) or not is_count(length) or length == 0:
+        raise ValueError("its record does not tell the model's SHA-256 and length")
+    return EmbeddedSpec(ModelSpec.from_dict(record["spec"]), digest, length)
 
 
-def _zip_member(stream: BinaryIO) -> bytes:
-    """The one stored member of the ZIP at the end of a file, its checksum compared (PKWARE APPNOTE, 4.3).
+def _tail(text: bytes, model_bytes: int, suffix: str) -> bytes:
+    """What stands behind a model of so many bytes."""
+    return _zip_archive(text, model_bytes) if suffix == ".tflite" else _metadata_tail(text, model_bytes)
 
-    The `zipfile` module reads it as well, but its import delays the first answer.
+
+def _zip_archive(text: bytes, offset: int) -> bytes:
+    """An archive with the text as its one member, stored, as the module `zipfile` would append it at this offset.
+
+    Without that module, whose import delays the first answer (PKWARE APPNOTE, 4.3).
     """
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(max(0, size - _LARGEST_TAIL_BYTES))
-    tail = stream.read()
-    *_, entries, directory_bytes, _, comment_bytes = _ZIP_END.unpack_from(tail, len(tail) - _ZIP_END.size)
-    directory = len(tail) - _ZIP_END.size - directory_bytes
-    entry = _ZIP_ENTRY.unpack_from(tail, max(0, directory))
-    magic, method, checksum, stored_bytes, name_bytes, extra_bytes, offset = (entry[at] for at in _ZIP_ENTRY_FIELDS)
-    start = offset - (size - len(tail)) + _ZIP_LOCAL_BYTES + name_bytes
-    text, name = tail[start : start + stored_bytes], tail[start - name_bytes : start]
-    if (entries, comment_bytes, magic, method, extra_bytes) != (1, 0, _ZIP_ENTRY_MAGIC, 0, 0) or start < name_bytes:
+    name, size = MEMBER.encode(), len(text)
+    common = (_ZIP_VERSION, 0, 0, 0, _ZIP_DATE, zlib.crc32(text), size, size, len(name), 0)
+    local = _ZIP_LOCAL.pack(b"PK\x03\x04", *common) + name
+    entry = _ZIP_ENTRY.pack(_ZIP_ENTRY_MAGIC, _ZIP_SYSTEM, *common, 0, 0, 0, _ZIP_PERMISSIONS, offset) + name
+    end = _ZIP_END.pack(b"PK\x05\x06", 0, 0, 1, 1, len(entry), offset + len(local) + size, 0)
+    return local + text + entry + end
+
+
+def _zip_member(content: bytes) -> bytes:
+    """The text in the archive at the end of a file; that nothing else stands there is for the caller to compare."""
+    *_, directory_bytes, directory, comment_bytes = _ZIP_END.unpack_from(content, len(content) - _ZIP_END.size)
+    if comment_bytes or directory + directory_bytes + _ZIP_END.size != len(content):
         raise ValueError("no archive of one stored member at its end")
-    if name != MEMBER.encode() or len(text) != stored_bytes or zlib.crc32(text) != checksum:
+    stored_bytes = _ZIP_ENTRY.unpack_from(content, directory)[_ZIP_STORED_FIELD]
+    if not 0 < stored_bytes <= min(_LARGEST_TAIL_BYTES, directory):
         raise ValueError("the archive at its end is damaged")
-    return text
+    return content[directory - stored_bytes : directory]
 
 
-def _metadata_value(stream: BinaryIO) -> bytes:
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(max(0, size - _LENGTH_DIGITS))
-    model_bytes = int(stream.read(_LENGTH_DIGITS))
-    if not 0 < size - model_bytes <= _LARGEST_TAIL_BYTES:
+def _metadata_value(content: bytes) -> bytes:
+    digits = content[-_LENGTH_DIGITS:]
+    if len(digits) != _LENGTH_DIGITS or not digits.isdigit():
+        raise ValueError("its length is not written at its end")
+    tail = content[int(digits) :]
+    if not 0 < len(tail) <= _LARGEST_TAIL_BYTES:
         raise ValueError("its length is not the one written at its end")
-    stream.seek(model_bytes)
-    tail = stream.read()
-    text = dict(_metadata_entries(tail))[MEMBER.encode()]
-    # Written again it must come out the same, its digest included.
-    if _metadata_tail(text, model_bytes) != tail:
-        raise ValueError("its bytes do not have the digest written beside them")
-    return text
+    return dict(_metadata_entries(tail))[MEMBER.encode()]
 
 
 def _metadata_tail(text: bytes, model_bytes: int) -> bytes:

@@ -12,18 +12,12 @@ from edge_runtime.dicom import is_dicom
 from edge_runtime.dicom.files import PREFIX_BYTES
 from edge_runtime.errors import ImageError, StorageError
 from edge_runtime.limits import MEGABYTE, Limits
+from edge_runtime.regular_files import NotRegularError, open_regular
 
 SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .pgm .pnm .dcm .dicom".split()  # as files in folders count
 )
 STANDARD_INPUT = "-"
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
-}
 
 
 def open_image_file(source: Path | bytes, name: str, limits: Limits) -> BinaryIO:
@@ -37,24 +31,13 @@ def open_image_file(source: Path | bytes, name: str, limits: Limits) -> BinaryIO
         _check_size(len(source), name, limits)
         return io.BytesIO(source)
     try:
-        # The kind first: opening a pipe would wait for a writer, and opening a device may do anything.
-        kind = stat.S_IFMT(os.stat(source).st_mode)
-        if kind == stat.S_IFREG:
-            # Not blocking, for it may have been replaced by a pipe meanwhile.
-            stream = open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-            status = os.fstat(stream.fileno())
-            kind = stat.S_IFMT(status.st_mode)
-            if kind == stat.S_IFREG:
-                return _checked(stream, status.st_size, name, limits)
-            stream.close()
+        stream, size = open_regular(source)
+    except NotRegularError as error:
+        raise ImageError(f"{name}: {error}, not an image file", "unsupported") from error
     except (FileNotFoundError, ValueError) as error:  # ValueError: a null character, which no name can have
         raise ImageError(f"{name}: no such file", "missing") from error
     except OSError as error:
         raise StorageError(f"{name}: cannot be read: {error.strerror}") from error
-    raise ImageError(f"{name}: {_KINDS.get(kind, 'something else')}, not an image file", "unsupported")
-
-
-def _checked(stream: BinaryIO, size: int, name: str, limits: Limits) -> BinaryIO:
     try:
         _check_size(size, name, limits)
     except ImageError:

@@ -14,7 +14,7 @@ from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec, Tensor
 
 # What struct and decoding raise on tables that lead astray; RecursionError is a RuntimeError.
-_DAMAGE = (struct.error, LookupError, ValueError, OverflowError, RuntimeError)
+_DAMAGE = (struct.error, StopIteration, LookupError, ValueError, OverflowError, RuntimeError)
 _MOST_ENTRIES = 100_000  # of one table: no network has more, and a crafted count would keep us busy
 _DEEPEST = 16  # graphs inside graphs
 
@@ -29,7 +29,7 @@ class ModelTables:
     outputs: dict[str, tuple[str, Shape]] = field(default_factory=dict)
 
 
-def check_tables(model: bytes, suffix: str, spec: ModelSpec, where: str) -> None:
+def check_tables(model: memoryview, suffix: str, spec: ModelSpec, where: str) -> None:
     """Refuses a file that does not have the input and the outputs that its spec names.
 
     Args:
@@ -76,7 +76,7 @@ _TFLITE_TYPES = {0: "float32", 3: "uint8", 9: "int8"}
 _TFLITE_MAGIC, _SIGNATURE = b"TFL3", b"serving_default"
 
 
-def _read_tflite(model: bytes) -> ModelTables:
+def _read_tflite(model: memoryview) -> ModelTables:
     if model[4:8] != _TFLITE_MAGIC:
         raise ValueError("it does not begin as one")
     root = _number("<I", model, 0)
@@ -95,19 +95,19 @@ def _read_tflite(model: bytes) -> ModelTables:
     return ends
 
 
-def _tflite_tensor(model: bytes, tensor: int) -> tuple[str, Shape]:
+def _tflite_tensor(model: memoryview, tensor: int) -> tuple[str, Shape]:
     number = _scalar("<b", model, tensor, 1, 0)
     start, count = _vector(model, tensor, 0)
     return _TFLITE_TYPES.get(number, f"type {number}"), struct.unpack_from(f"<{count}i", model, start)
 
 
-def _number(form: str, model: bytes, at: int) -> int:
+def _number(form: str, model: memoryview, at: int) -> int:
     if at < 0:
         raise ValueError("an offset leads out of the file")
     return int(struct.unpack_from(form, model, at)[0])
 
 
-def _field(model: bytes, table: int, place: int) -> int | None:
+def _field(model: memoryview, table: int, place: int) -> int | None:
     """Where a field of a table stands; None where it has its default."""
     vtable = table - _number("<i", model, table)
     if 4 + 2 * place + 2 > _number("<H", model, vtable):
@@ -116,12 +116,12 @@ def _field(model: bytes, table: int, place: int) -> int | None:
     return table + offset if offset else None
 
 
-def _scalar(form: str, model: bytes, table: int, place: int, default: int) -> int:
+def _scalar(form: str, model: memoryview, table: int, place: int, default: int) -> int:
     at = _field(model, table, place)
     return default if at is None else _number(form, model, at)
 
 
-def _vector(model: bytes, table: int, place: int) -> tuple[int, int]:
+def _vector(model: memoryview, table: int, place: int) -> tuple[int, int]:
     """Start and number of the entries of a vector; none where there is no vector."""
     at = _field(model, table, place)
     if at is None:
@@ -133,16 +133,16 @@ def _vector(model: bytes, table: int, place: int) -> tuple[int, int]:
     return start + 4, count
 
 
-def _tables(model: bytes, table: int, place: int) -> list[int]:
+def _tables(model: memoryview, table: int, place: int) -> list[int]:
     start, count = _vector(model, table, place)
     if count > _MOST_ENTRIES:
         raise ValueError("a table has too many entries")
     return [at + _number("<I", model, at) for at in range(start, start + 4 * count, 4)]
 
 
-def _text(model: bytes, table: int, place: int) -> bytes:
+def _text(model: memoryview, table: int, place: int) -> bytes:
     start, count = _vector(model, table, place)
-    return model[start : start + count]
+    return bytes(model[start : start + count])
 
 
 # Protocol buffers: a run of fields, each with its number and its kind.
@@ -155,12 +155,12 @@ _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22
 _TENSOR_EXTERNAL_DATA, _TENSOR_LOCATION = 13, 14
 
 
-def _read_onnx(model: bytes) -> ModelTables:
-    ends, whole = ModelTables(), memoryview(model)
-    graphs = [body for number, body in _fields(whole) if number == _MODEL_GRAPH]
+def _read_onnx(model: memoryview) -> ModelTables:
+    ends = ModelTables()
+    graphs = [body for number, body in _fields(model) if number == _MODEL_GRAPH]
     if len(graphs) != 1:
         raise ValueError("it has no graph, or more than one")
-    for number, body in _fields(whole):
+    for number, body in _fields(model):
         if number == _MODEL_FUNCTION:
             _refuse_external(_fields(_message(body)), _FUNCTION_NODE, 0)
     graph = _message(graphs[0])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
+from edge_runtime.engines.probe import probe_once
 from edge_runtime.errors import ImageError
 from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
 from edge_runtime.limits import DEFAULT_LIMITS, Limits
@@ -80,6 +81,8 @@ class Predictor:
         self.model = replace(opened, content=b"")  # the engine holds what it needs of it
         self.radiograph_gate = radiograph_gate and opened.spec.domain == "radiograph"
         self.limits = limits
+        if opened.content:
+            probe_once(opened.content, opened.path, opened.spec, opened.engine)
         self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content or None)
 
     def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:

@@ -5,17 +5,17 @@ A self-test finds a broken installation, a wrong file or an engine that computes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.bundle import model_files, verify_bundle
-from edge_runtime.embedded_spec import read_embedded_spec
+from edge_runtime.bundle import model_files, read_file, spec_of_bundle, verified_model, verify_bundle
 from edge_runtime.engines import AUTO, engines_for, install_command, is_installed, open_engine
+from edge_runtime.engines.probe import probe_once
 from edge_runtime.errors import DependencyError, ModelError
 from edge_runtime.images import read_grey
+from edge_runtime.strict_json import loads_strict
 
 GOLDEN = "golden"
 EXPECTED = "expected.json"
@@ -67,7 +67,7 @@ def run_self_test(bundle: Path, threads: int | None = None, engine: str = AUTO) 
     """
     manifest = verify_bundle(bundle)
     names = model_files(manifest)
-    expected = _read_expected(bundle, names)
+    expected = _read_expected(bundle, manifest, names)
     pairs = [
         (name, fitting) for name in names for fitting in engines_for(Path(name).suffix) if engine in (AUTO, fitting)
     ]
@@ -77,23 +77,33 @@ def run_self_test(bundle: Path, threads: int | None = None, engine: str = AUTO) 
     if not installed:
         raise DependencyError(f"no engine for it is installed: {install_command(pairs[0][1])}")
     for name, fitting in installed:
-        recorded_with = _recorded_with(manifest, name)
-        yield _compare(
-            bundle, name, fitting, threads, {image: of[name] for image, of in expected.items()}, recorded_with
-        )
+        yield _compare(_GoldenBundle(bundle, manifest, expected), name, fitting, threads)
 
 
-def _compare(
-    bundle: Path, name: str, engine_name: str, threads: int | None, expected: dict[str, float], recorded_with: str
-) -> SelfTestResult:
-    spec = read_embedded_spec(bundle / name, verify=False).spec
-    engine = open_engine(bundle / name, spec, engine_name, threads)
+@dataclass(frozen=True)
+class _GoldenBundle:
+    """A bundle and what export recorded."""
+
+    folder: Path  # of the bundle
+    manifest: Mapping[str, Any]  # its own
+    expected: dict[str, dict[str, float]]  # {image: {model file: probability}}
+
+
+def _compare(bundle: _GoldenBundle, name: str, engine_name: str, threads: int | None) -> SelfTestResult:
+    folder, manifest = bundle.folder, bundle.manifest
+    expected = {image: of_files[name] for image, of_files in bundle.expected.items()}
+    of_bundle = spec_of_bundle(manifest, folder)
+    model = verified_model(folder / name, read_file(folder, manifest, name), engine_name, of_bundle)
+    probe_once(model.content, model.path, model.spec, engine_name)
+    spec = model.spec
+    engine = open_engine(model.path, spec, engine_name, threads, model.content)
     version = f"{engine.name} {engine.version}"
-    found = {image: float(engine.run(read_grey(bundle / GOLDEN / image))["probability"]) for image in expected}
+    images = {image: read_grey(read_file(folder, manifest, f"{GOLDEN}/{image}")) for image in expected}
+    found = {image: float(engine.run(image_u8)["probability"]) for image, image_u8 in images.items()}
     differences = {image: abs(found[image] - expected[image]) for image in expected}
     worst = max(differences, key=lambda image: (differences[image] != differences[image], differences[image]))
     is_float = spec.input.dtype == "float32"
-    is_repeatable = not is_float and engine.name in REPEATABLE_ENGINES and version == recorded_with
+    is_repeatable = not is_float and engine.name in REPEATABLE_ENGINES and version == _recorded_with(manifest, name)
     return SelfTestResult(
         file=name,
         engine=version,
@@ -119,18 +129,21 @@ def _recorded_with(manifest: Mapping[str, Any], name: str) -> str:
         return ""
 
 
-def _read_expected(bundle: Path, names: list[str]) -> dict[str, dict[str, float]]:
+def _read_expected(bundle: Path, manifest: Mapping[str, Any], names: list[str]) -> dict[str, dict[str, float]]:
     """{image: {model file: probability}} as export recorded it."""
-    path = bundle / GOLDEN / EXPECTED
-    if not path.is_file():
+    path, listed = bundle / GOLDEN / EXPECTED, f"{GOLDEN}/{EXPECTED}"
+    if listed not in manifest["files"]:
         raise ModelError(f"{path}: missing; --self-test needs a bundle with golden images")
     try:
         expected = {
             image: {name: float(of_file[name]["probability"]) for name in names}
-            for image, of_file in json.loads(path.read_bytes()).items()
+            for image, of_file in loads_strict(read_file(bundle, manifest, listed)).items()
         }
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: not the answer of every model file ({error}); export the bundle again") from error
     if not expected:
         raise ModelError(f"{path}: lists no images; export the bundle again")
+    unlisted = sorted(image for image in expected if f"{GOLDEN}/{image}" not in manifest["files"])
+    if unlisted:
+        raise ModelError(f"{path}: the manifest lists no {unlisted[0]!r}; export the bundle again")
     return expected

@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from edge_runtime.errors import ModelError
+from edge_runtime.strict_json import loads_strict
 
 ASPECTS = ("pad", "stretch")
 RESAMPLINGS = ("bilinear", "bicubic", "box", "lanczos")
 DOMAINS = ("radiograph", "phantom")
 DTYPES = ("float32", "int8", "uint8")
 SPEC_VERSION = 1
+_LONGEST_NAME = 200  # letters
+_MOST_TENSORS = 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Tensor:
     zero_point: int | None = None  # stored value that means 0.0; None for float32
 
     def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and 0 < len(self.name) <= _LONGEST_NAME, "a tensor's name is a text")
         _require(self.dtype in DTYPES, f"tensor {self.name!r}: dtype is one of {DTYPES}, not {self.dtype!r}")
         quantized = self.scale is not None and self.zero_point is not None
         _require(
@@ -41,12 +45,12 @@ class Tensor:
             f"tensor {self.name!r}: integers have a scale and a zero point, float32 has none",
         )
         _require(
-            self.scale is None or (isinstance(self.scale, int | float) and 0.0 < self.scale < math.inf),
+            self.scale is None or (_is_number(self.scale) and 0.0 < self.scale < math.inf),
             f"tensor {self.name!r}: scale is a number above 0, not {self.scale!r}",
         )
         _require(
-            self.zero_point is None or isinstance(self.zero_point, int),
-            f"tensor {self.name!r}: zero_point is an integer, not {self.zero_point!r}",
+            self.zero_point is None or (type(self.zero_point) is int and -128 <= self.zero_point <= 255),
+            f"tensor {self.name!r}: zero_point is an integer from -128 to 255, not {self.zero_point!r}",
         )
 
 
@@ -66,17 +70,21 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _require(
-            self.version == SPEC_VERSION, f"spec version {self.version}; this program reads version {SPEC_VERSION}"
+            type(self.version) is int and self.version == SPEC_VERSION,
+            f"spec version {self.version}; this program reads version {SPEC_VERSION}",
         )
-        _require(isinstance(self.name, str), f"name is a text, not {self.name!r}")
-        _require(isinstance(self.size, int) and 8 <= self.size <= 4096, f"size is 8 to 4096 pixels, not {self.size!r}")
+        _require(isinstance(self.name, str) and len(self.name) <= _LONGEST_NAME, f"name is a text, not {self.name!r}")
+        _require(type(self.size) is int and 8 <= self.size <= 4096, f"size is 8 to 4096 pixels, not {self.size!r}")
         _require(self.aspect in ASPECTS, f"aspect is one of {ASPECTS}, not {self.aspect!r}")
         _require(self.resampling in RESAMPLINGS, f"resampling is one of {RESAMPLINGS}, not {self.resampling!r}")
         _require(self.domain in DOMAINS, f"domain is one of {DOMAINS}, not {self.domain!r}")
         are_names = len(self.labels) == 2 and all(isinstance(label, str) for label in self.labels)
         _require(are_names and self.labels[0] != self.labels[1], "labels are two different names")
+        _require(max(map(len, self.labels)) <= _LONGEST_NAME, f"labels have at most {_LONGEST_NAME} letters")
+        names = [tensor.name for tensor in self.tensors]
+        _require(len(set(names)) == len(names) <= _MOST_TENSORS, f"at most {_MOST_TENSORS} tensors, each named once")
         _require(
-            math.isfinite(self.threshold) and 0.0 < self.threshold < 1.0,
+            _is_number(self.threshold) and 0.0 < self.threshold < 1.0,
             f"threshold lies between 0 and 1, not {self.threshold!r}",
         )
 
@@ -112,6 +120,9 @@ class ModelSpec:
         """
         values = _checked(cls, record)
         try:
+            # A text is a sequence too, of letters.
+            for key in ("labels", "tensors"):
+                _require(isinstance(values.get(key, ()), list | tuple), f"{key} are a list, not {values.get(key)!r}")
             if "labels" in values:
                 values["labels"] = tuple(values["labels"])
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
@@ -127,10 +138,15 @@ class ModelSpec:
             ModelError: not JSON, or as `from_dict`.
         """
         try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            record = loads_strict(text)
+        except ValueError as error:
             raise ModelError(f"the spec is not JSON: {error}") from error
         return cls.from_dict(record)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a finite number; True is none, though Python counts it as 1."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _require(condition: bool, message: str) -> None:

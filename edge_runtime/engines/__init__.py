@@ -82,6 +82,11 @@ def suffix_of(name: str) -> str:
     return _ENGINES[name][4]
 
 
+def package_of(name: str) -> str:
+    """The package that an engine is imported from."""
+    return _ENGINES[name][0]
+
+
 def open_engine(
     path: Path, spec: ModelSpec, engine: str = AUTO, threads: int | None = None, content: bytes | None = None
 ) -> Engine:

@@ -168,7 +168,7 @@ def test_what_is_no_model_is_a_model_error_though_its_digest_fits(tiny_bundle, t
     path = tmp_path / f"model{suffix}"
     path.write_bytes(embed(content, spec, suffix))
     with pytest.raises(ModelError, match="cannot load it"):
-        open_engine(path, read_embedded_spec(path).spec, engine)
+        open_engine(path, spec, engine)
 
 
 @pytest.mark.parametrize("engine", engines.NAMES)

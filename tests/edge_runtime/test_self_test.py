@@ -58,7 +58,13 @@ def result_of(bundle: Path, file: str) -> SelfTestResult:
     return next(result for result in run_self_test(bundle) if result.file == file)
 
 
-@pytest.mark.parametrize(("change", "passes"), [(1 / 256, True), (2 / 256, False), (float("nan"), False)])
+def test_an_expected_answer_that_is_no_number_is_a_model_error(bundle_copy):
+    alter_answers(bundle_copy, "model_int8.tflite", float("nan"))
+    with pytest.raises(ModelError, match="NaN is no number of JSON"):
+        result_of(bundle_copy, "model_int8.tflite")
+
+
+@pytest.mark.parametrize(("change", "passes"), [(1 / 256, True), (2 / 256, False)])
 def test_the_engine_that_export_used_is_held_to_one_step(bundle_copy, change, passes):
     alter_answers(bundle_copy, "model_int8.tflite", change)
     assert result_of(bundle_copy, "model_int8.tflite").passed == passes
