@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from edge_runtime.command import Command
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DataError, DependencyError, GateError, ImageError, ModelError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
+from edge_runtime.limits import DEFAULT_LIMITS, MEGABYTE, MOST_HELD_BYTES, Limits
 from edge_runtime.terminal_text import escaped
 
 if TYPE_CHECKING:
@@ -41,6 +43,27 @@ EXIT_SOME_NOT_JUDGED = 1
     type=click.Path(dir_okay=False, path_type=Path),
     help="Use a bundle only if this public key has signed it.",
 )
+@click.option(
+    *("--decode-limit", "decode_mb"),
+    type=click.IntRange(1, 1_000_000),
+    default=DEFAULT_LIMITS.decoded_bytes // MEGABYTE,
+    show_default=True,
+    help="MB that decoding an image may take.",
+)
+@click.option(
+    *("--side-limit", "side"),
+    type=click.IntRange(1, 1_000_000),
+    default=DEFAULT_LIMITS.side,
+    show_default=True,
+    help="Pixels that a side of an image may have.",
+)
+@click.option(
+    *("--file-limit", "file_mb"),
+    type=click.IntRange(1, 1_000_000),
+    default=DEFAULT_LIMITS.file_bytes // MEGABYTE,
+    show_default=True,
+    help="MB that an image file may have.",
+)
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
@@ -59,7 +82,7 @@ EXIT_SOME_NOT_JUDGED = 1
     type=click.FloatRange(0, 86400),
     default=10.0,
     show_default=True,
-    help="With --watch: seconds that a file that cannot be decoded gets to become whole.",
+    help="With --watch: seconds that a file gets to become whole that cannot be decoded, or whose format has no end.",
 )
 @click.version_option(__version__, prog_name="edge-infer")
 def main(
@@ -70,6 +93,9 @@ def main(
     as_json: bool,
     frame: int | None,
     radiograph_gate: bool,
+    decode_mb: int,
+    side: int,
+    file_mb: int,
     require_signature: Path | None,
     self_test: bool,
     bench: int | None,
@@ -90,12 +116,13 @@ def main(
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
     if frame and (self_test or bench or watch):
         raise click.UsageError("--frame is for images that are given")
+    limits = Limits(decode_mb * MEGABYTE, side, file_mb * MEGABYTE)
     if require_signature:
         _require_signature(model, require_signature)
     if watch and out:
         from edge_runtime.watching.watcher import WatchSettings
 
-        return _watch(WatchSettings(watch, out, poll_s, settle_s, model, engine, threads, radiograph_gate))
+        return _watch(WatchSettings(watch, out, poll_s, settle_s, model, engine, threads, radiograph_gate, limits))
     if self_test:
         return _self_test(model, engine, threads, as_json)
     if bench:
@@ -104,7 +131,7 @@ def main(
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.loading import load_predictor
 
-    return _judge_all(load_predictor(model, engine, threads, radiograph_gate), images, frame, as_json)
+    return _judge_all(load_predictor(model, engine, threads, radiograph_gate, limits), images, frame, as_json)
 
 
 def _require_signature(model: Path | None, key: Path) -> None:
@@ -119,28 +146,52 @@ def _require_signature(model: Path | None, key: Path) -> None:
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], frame: int | None, as_json: bool) -> int:
     """Prints a result for every image; the exit code."""
-    sources = _sources(images)
+    sources = _sources(images, predictor.limits)
     code = 0
     for source in sources:
         try:
+            if isinstance(source, _NoImage):
+                raise source.error
             _print_prediction(predictor.predict(source, frame), as_json)
         except (ImageError, DependencyError, StorageError) as error:
             # A missing package is the same for all images, and the one failure that a command mends.
             is_dependency = isinstance(error, DependencyError)
             code = DependencyError.exit_code if is_dependency else code or EXIT_SOME_NOT_JUDGED
-            _print_failure(source, error, as_json)
+            _print_failure(source.path if isinstance(source, _NoImage) else source, error, as_json)
     return code
 
 
-def _sources(images: tuple[str, ...]) -> list[Path | bytes]:
+@dataclass(frozen=True)
+class _NoImage:
+    """What was named and leads to no image: an error of its own, so that it neither vanishes nor stops the others."""
+
+    path: str  # as given
+    error: ImageError
+
+
+def _sources(images: tuple[str, ...], limits: Limits) -> list[Path | bytes | _NoImage]:
     from edge_runtime.images import STANDARD_INPUT, find_images
 
-    sources: list[Path | bytes] = []
+    sources: list[Path | bytes | _NoImage] = []
     for image in images:
-        sources.extend([sys.stdin.buffer.read()] if image == STANDARD_INPUT else find_images([Path(image)]))
-    if not sources:
-        raise DataError(f"no image files found in {', '.join(images)}")
+        if image == STANDARD_INPUT:
+            sources.append(_standard_input(limits))
+        elif not image:  # which the system would take for the current folder
+            sources.append(_NoImage(image, ImageError("an empty name: no such file", "missing")))
+        else:
+            none = _NoImage(image, ImageError(f"{image}: no image files found in this folder", "empty"))
+            sources.extend(find_images([Path(image)]) or [none])
     return sources
+
+
+def _standard_input(limits: Limits) -> bytes | _NoImage:
+    """What comes there, as far as it may lie in memory."""
+    most = min(limits.file_bytes, MOST_HELD_BYTES)
+    content = sys.stdin.buffer.read(most + 1)
+    if len(content) <= most:
+        return content
+    message = f"standard input: more than {most / MEGABYTE:.0f} MB; give it as a file"
+    return _NoImage("-", ImageError(message, "too_large"))
 
 
 def _print_prediction(prediction: Prediction, as_json: bool) -> None:
@@ -158,7 +209,9 @@ def _print_prediction(prediction: Prediction, as_json: bool) -> None:
                 _tell_warning(f"{prediction.path}: {warning}")
 
 
-def _print_failure(source: Path | bytes, error: ImageError | DependencyError | StorageError, as_json: bool) -> None:
+def _print_failure(
+    source: Path | bytes | str, error: ImageError | DependencyError | StorageError, as_json: bool
+) -> None:
     if as_json:
         _write(encode_line(failure_record("-" if isinstance(source, bytes) else source, error)))
     else:

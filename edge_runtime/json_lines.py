@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -18,5 +19,15 @@ def failure_record(path: str | os.PathLike[str], error: ImageError | DependencyE
 
 def encode_line(record: dict[str, Any]) -> bytes:
     """UTF-8 JSON and a line feed."""
+    # NaN and infinity are no JSON: nobody who reads the line strictly would get any of it.
     # File names need not be valid text; what cannot be encoded is escaped, and JSON reads the escape as it was.
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.bundle import ModelFile, model_path, open_model
+from edge_runtime.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Predictor
 
 
 def load_predictor(
-    model: Path | str | None, engine: str, threads: int | None, radiograph_gate: bool = True
+    model: Path | str | None,
+    engine: str,
+    threads: int | None,
+    radiograph_gate: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Predictor:
     """As `Predictor` of the same arguments, earlier. For commands: it changes how Python collects garbage.
 
@@ -30,7 +35,7 @@ def load_predictor(
         opening = _Opening(model, engine)
         from edge_runtime.predictor import Predictor
 
-        return Predictor(opening.verified(), engine, threads, radiograph_gate)
+        return Predictor(opening.verified(), engine, threads, radiograph_gate, limits)
     finally:
         gc.freeze()
         gc.enable()

@@ -48,8 +48,7 @@ def read_header(stream: BinaryIO) -> Header:
     width, height, components, bits = frame
     # All coefficients are held where one component or one bit of them comes at a time.
     holds_all = coding == _PROGRESSIVE or body[0] < components
-    if holds_all:
-        _check_scans(stream, width * height)
+    _check_scans(stream, width * height if holds_all else 0)
     peak = (2 if components == 1 else 5) + (_COEFFICIENT_BYTES * components if holds_all else 0)
     return Header(width, height, peak, bits=bits)
 
@@ -85,10 +84,17 @@ def _refuse_others(bits: int, coding: int) -> None:
 
 
 def _check_scans(stream: BinaryIO, pixels: int) -> None:
-    """Refuses so many scans that decoding would take minutes. 0xFF 0xDA stands nowhere inside a scan."""
-    scans, last = 1, b""
+    """Refuses a file without its end, and so many scans of so many pixels that decoding would take minutes.
+
+    A decoder takes what has the right length for whole, though a program wrote but half of it. The two markers stand
+    nowhere inside a scan.
+    """
+    scans, has_end, last = 1, False, b""
     while block := stream.read(_PIECE):
         scans += (last + block).count(b"\xff\xda")
+        has_end = has_end or b"\xff\xd9" in last + block
         last = block[-1:] if block[-1:] == b"\xff" else b""
+    if not has_end:
+        raise FormatError("truncated: its end is missing", "truncated")
     if scans * pixels > _MOST_PIXELS_OF_SCANS:
         raise FormatError(f"{scans} scans of {pixels / MEGABYTE:.1f} megapixels; save it as baseline JPEG", "too_large")

@@ -3,8 +3,9 @@
 An image is one version of a file: its path, size and time of change. It is judged when it was the same in two listings
 at least `poll_s` apart, and still is the same after it was decoded; what a slow program goes on writing is another
 version, so nothing is lost by judging too early. A file that cannot be decoded gets `settle_s` to become whole, then
-one error line; one that lacks the end of its format gets as long before it is judged as it is. What was judged is read
-from the results file at the start; nothing else is kept, but for the one image in work (`attempts.py`).
+one error line; one that lacks the end of its format, or whose format has none, gets as long before it is judged, and
+six times as long where it ends in zeros (`file_endings.py`). What was judged is read from the results file at the
+start; nothing else is kept, but for the one image in work (`attempts.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DataError, DependencyError, ImageError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
+from edge_runtime.limits import DEFAULT_LIMITS, Limits
 from edge_runtime.loading import load_predictor
 from edge_runtime.watching.attempts import MOST_ATTEMPTS, Attempts
-from edge_runtime.watching.file_endings import has_its_end
+from edge_runtime.watching.file_endings import times_to_settle
 from edge_runtime.watching.fingerprints import Fingerprints, fingerprint
 from edge_runtime.watching.results_file import ResultsFile
 from edge_runtime.watching.stop_signals import StopSignals, Terminated
@@ -49,6 +51,7 @@ class WatchSettings:
     engine: str = "auto"  # as for `Predictor`
     threads: int | None = None  # as for `Predictor`
     radiograph_gate: bool = True  # as for `Predictor`
+    limits: Limits = DEFAULT_LIMITS  # as for `Predictor`
 
 
 def watch(settings: WatchSettings, tell: Tell) -> None:
@@ -62,7 +65,9 @@ def watch(settings: WatchSettings, tell: Tell) -> None:
     """
     with StopSignals() as stop:
         # numpy starts threads: inside the block, see StopSignals.
-        predictor = load_predictor(settings.model, settings.engine, settings.threads, settings.radiograph_gate)
+        predictor = load_predictor(
+            settings.model, settings.engine, settings.threads, settings.radiograph_gate, settings.limits
+        )
         from edge_runtime.images import is_visible_image
 
         if is_visible_image(settings.results.name):
@@ -143,7 +148,10 @@ class _Watcher:
         """Writes the line of a file, unless it changes meanwhile or may yet become whole."""
         from edge_runtime.watching.folder import look
 
-        if look(file.path) != file or (not has_its_end(file.path) and not self._is_final(file.fingerprint)):
+        if look(file.path) != file:
+            return
+        times = times_to_settle(file.path)
+        if times and not self._is_final(file.fingerprint, times):
             return
         try:
             record = self._predict(file)
@@ -167,10 +175,10 @@ class _Watcher:
         self._attempts.end()
         return record
 
-    def _is_final(self, number: int) -> bool:
-        """Whether a file that seems incomplete has had its time, which starts with the first look."""
+    def _is_final(self, number: int, times: int = 1) -> bool:
+        """Whether a file that may be incomplete has had its time, which starts with the first look."""
         now = time.monotonic()
-        return now >= self._doubtful.setdefault(number, now + self._settings.settle_s)
+        return now >= self._doubtful.setdefault(number, now + times * self._settings.settle_s)
 
     def _append(self, file: Sighting, record: dict[str, Any]) -> None:
         line = encode_line(record | {"file": {"size": file.size, "modified_us": file.modified_us}})

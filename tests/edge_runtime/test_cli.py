@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -172,9 +173,45 @@ def test_wrong_usage_is_exit_2(edge_infer, arguments):
     assert "Usage: " in done.stderr and "Error: " in done.stderr
 
 
-def test_a_folder_without_images_is_exit_2(edge_infer, tiny_bundle, tmp_path):
-    done = edge_infer("--model", tiny_bundle, tmp_path)
-    assert done.exit_code == 2 and "no image files found" in done.stderr
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "socket", "empty name"])
+def test_what_is_no_file_is_an_error_of_its_own_and_stops_no_other(
+    edge_infer, tiny_bundle, tmp_path, golden_images, kind
+):
+    path = {"device": "/dev/zero", "empty name": ""}.get(kind, os.fspath(tmp_path / "x.png"))
+    if kind == "folder":
+        os.mkdir(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+    done = edge_infer("--model", tiny_bundle, "--json", path, golden_images[0])
+    failure, judged = lines(done.stdout)
+    assert done.exit_code == 1 and failure["path"] == path and judged["decision"]
+    expected = {"folder": "empty", "empty name": "missing"}.get(kind, "unsupported")
+    assert failure["error"]["code"] == expected
+    alone = edge_infer("--model", tiny_bundle, path)
+    assert alone.exit_code == 1 and alone.stdout == "" and len(alone.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("option", "code"), [("--decode-limit", "too_large"), ("--side-limit", "too_large")])
+def test_limits_are_options(edge_infer, tiny_bundle, tmp_path, option, code):
+    Image.new("L", (2000, 1500), 90).save(tmp_path / "large.png")
+    assert edge_infer("--model", tiny_bundle, tmp_path / "large.png").exit_code == 0
+    done = edge_infer("--model", tiny_bundle, "--json", option, "1", tmp_path / "large.png")
+    assert lines(done.stdout)[0]["error"]["code"] == code
+
+
+def test_standard_input_and_files_are_read_up_to_a_limit(edge_infer, tiny_bundle, tmp_path):
+    with (tmp_path / "sparse.webp").open("wb") as stream:
+        stream.truncate(2_000_000_000)
+    done = edge_infer("--model", tiny_bundle, "--json", tmp_path / "sparse.webp")
+    assert lines(done.stdout)[0]["error"]["code"] == "too_large"
+    done = edge_infer("--model", tiny_bundle, "--json", "--file-limit", "1", "-", input=bytes(1_000_001))
+    assert lines(done.stdout)[0] == {
+        "path": "-",
+        "error": {"code": "too_large", "message": "standard input: more than 1 MB; give it as a file"},
+    }
 
 
 # 3: the model

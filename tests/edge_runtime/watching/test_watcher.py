@@ -164,6 +164,25 @@ def test_a_file_that_stays_cut_short_gets_one_error_line_and_is_judged_once_it_i
     assert "error" not in watch.lines()[1]
 
 
+@pytest.mark.parametrize("suffix", ["bmp", "tif"])
+def test_a_file_that_got_its_length_before_its_content_is_judged_once_and_whole(
+    watch, tiny_bundle, golden_images, tmp_path, suffix
+):
+    Image.open(golden_images[0]).resize((200, 200)).save(tmp_path / f"x.{suffix}")
+    content = (tmp_path / f"x.{suffix}").read_bytes()
+    watch.start(settle=1).wait_for(lambda: watch.said("watching"))
+    with (watch.inbox / f"x.{suffix}").open("wb") as stream:
+        stream.truncate(len(content))
+        for start in range(0, len(content), len(content) // 5):
+            stream.write(content[start : start + len(content) // 5])
+            stream.flush()
+            time.sleep(0.3)  # longer than several listings, shorter than it takes to settle
+    watch.wait_for(1)
+    watch.pass_by(12)
+    (line,) = watch.lines()
+    assert line["probability"] == Predictor(tiny_bundle).predict(tmp_path / f"x.{suffix}").probability
+
+
 @pytest.mark.parametrize("name", ["x.png.part", ".x.png"])
 def test_a_file_renamed_into_place_is_judged_under_its_last_name(watch, golden_images, name):
     watch.start()
