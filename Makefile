@@ -91,7 +91,8 @@ soak: setup
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 fuzz: setup
-	$(BIN)/python tests/edge_runtime/fuzz_images.py $(FUZZ)
+	$(BIN)/python -m tests.edge_runtime.fuzzing.images --count 10000 $(FUZZ)
+	$(BIN)/python -m tests.edge_runtime.fuzzing.models --count 1000 $(FUZZ)
 
 # Needs uv (pip install uv). Versions of everything, with hashes, for Python 3.11 to 3.13.
 lock:

@@ -302,12 +302,17 @@ def _upright_array(image: Image.Image, orientation: int) -> tuple[NDArray[np.uin
 
 def _plain_values(image: Image.Image, header: Header) -> NDArray[np.integer]:
     """(H, W), 0 to 65,535, of an image with one channel of more than 8 bits."""
-    values = np.asarray(image)
+    # By pieces: all of it at once would be held three times.
+    values = np.empty((image.height, image.width), np.int32 if image.mode == "I" else np.uint16)
+    rows = max(1, _PIECE // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        values[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     low, high = (int(values.min()), int(values.max())) if values.dtype.itemsize > 2 else (0, 0)
     if low < 0 or high > 65_535:
         raise FormatError(f"pixel values from {low} to {high}; 0 to 65535 was expected", "unsupported")
     if header.transparent is not None:
-        values = np.where(values == header.transparent[0], 0, values).astype(np.uint16)
+        values[values == header.transparent[0]] = 0
     return values
 
 

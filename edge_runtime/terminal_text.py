@@ -25,6 +25,11 @@ def escaped_lines(text: str) -> str:
     return "\n".join("\t".join(map(escaped, line.split("\t"))) for line in text.split("\n"))
 
 
+def one_line(error: object) -> str:
+    """What somebody else's error says, its lines joined."""
+    return " ".join(str(error).split())
+
+
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in _ESCAPED:
         return character

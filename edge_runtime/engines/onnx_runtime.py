@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.engines.tensors import check_input_contract, check_tensor, decode_output, encode_input
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec, Tensor
+from edge_runtime.terminal_text import one_line
 
 # Processors of this family that lack VNNI saturate 16-bit sums inside int8 products and answer differently from ARM,
 # unless this option is set (ONNX Runtime documentation, "Quantize ONNX models", section on data type selection).
@@ -40,7 +41,7 @@ class OnnxRuntimeEngine:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own exception classes share no base below Exception
-            raise ModelError(f"{where}: onnxruntime {self.version} cannot load it: {error}") from error
+            raise ModelError(f"{where}: onnxruntime {self.version} cannot load it: {one_line(error)}") from error
         self._input, *self._outputs = spec.tensors
         _check(self._session.get_inputs(), [self._input], where)
         _check(self._session.get_outputs(), self._outputs, where)
@@ -63,7 +64,7 @@ class OnnxRuntimeEngine:
         try:
             stored = self._session.run([tensor.name for tensor in self._outputs], feed)
         except Exception as error:  # as above
-            raise ModelError(f"{self._where}: onnxruntime {self.version} cannot run it: {error}") from error
+            raise ModelError(f"{self._where}: onnxruntime {self.version} cannot run it: {one_line(error)}") from error
         return {tensor.name: decode_output(value, tensor) for tensor, value in zip(self._outputs, stored, strict=True)}
 
 

@@ -87,6 +87,8 @@ def _probe(content: bytes, path: Path, spec: ModelSpec, engine: str) -> None:
 def run_child(engine: str, path: Path) -> int:
     """What the child does with the spec and the model on its standard input; its exit code, and why on its output."""
     received = sys.stdin.buffer.read()
+    ours = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # engines print there, and only our word may reach the parent
     start = _SPEC_BYTES + int.from_bytes(received[:_SPEC_BYTES], "big")
     spec, content = ModelSpec.from_json(received[_SPEC_BYTES:start]), received[start:]
     _limit_memory(len(content))
@@ -101,10 +103,11 @@ def run_child(engine: str, path: Path) -> int:
         opened = open_engine(path, spec, engine, 1, content)
         opened.run(np.zeros((spec.size, spec.size), np.uint8))
     except EdgeError as error:
-        print(error)
+        print(error, file=ours, flush=True)
         return error.exit_code
     except MemoryError:
-        print(f"{path}: {engine} needs more memory for it than a model of its size can need: it is damaged")
+        message = f"{path}: {engine} needs more memory for it than a model of its size can need: it is damaged"
+        print(message, file=ours, flush=True)
         return ModelError.exit_code
     except ImportError:
         return 0  # the parent will find out, and say what to install

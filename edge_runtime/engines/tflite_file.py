@@ -13,6 +13,7 @@ from edge_runtime.engines.tensors import check_input_contract, check_tensor, dec
 from edge_runtime.errors import ModelError
 from edge_runtime.quiet import quiet_native_stderr
 from edge_runtime.spec import ModelSpec, Tensor
+from edge_runtime.terminal_text import one_line
 
 SIGNATURE = "serving_default"
 
@@ -36,7 +37,7 @@ class TFLiteFileEngine:
                 self._interpreter.allocate_tensors()
             runner = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{where}: {self.name} {version} cannot load it: {error}") from error
+            raise ModelError(f"{where}: {self.name} {version} cannot load it: {one_line(error)}") from error
         self._content = content  # the interpreter reads the weights where they lie
         expected_input, *expected_outputs = spec.tensors
         self._input = expected_input
@@ -53,7 +54,7 @@ class TFLiteFileEngine:
                 self._interpreter.invoke()
                 answers = [self._interpreter.get_tensor(index) for _, index in self._outputs]  # copies
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self._where}: {self.name} {self.version} cannot run it: {error}") from error
+            raise ModelError(f"{self._where}: {self.name} {self.version} cannot run it: {one_line(error)}") from error
         return {
             tensor.name: decode_output(value, tensor) for (tensor, _), value in zip(self._outputs, answers, strict=True)
         }

@@ -9,7 +9,7 @@ from edge_runtime.limits import MEGABYTE, MOST_HEADER_BYTES, Limits
 
 # Bytes a pixel of Pillow's storage and of the grey image made from it; where a palette or transparency asks for it, of
 # one more copy in colour.
-_BYTES = {"1": 2, "L": 2, "P": 6, "PA": 9, "LA": 9, "La": 9, "RGBA": 9, "RGBa": 9, "I;16": 3, "I;16B": 3}
+_BYTES = {"1": 2, "L": 2, "P": 6, "PA": 9, "LA": 9, "La": 9, "RGBA": 9, "RGBa": 9, "I;16": 5, "I;16B": 5}
 _BYTES_OF_OTHERS = 5  # four channels, used or not, and grey
 
 

@@ -87,7 +87,7 @@ def read_header(stream: BinaryIO) -> Header:
     is_grey = page.samples == 1
     has_deep_colours = deep and not is_grey
     mode = _MODES.get(photometric, "RGBA" if page.samples > 3 else "RGB") if is_grey or not deep else "RGBA"
-    peak = 12 if has_deep_colours else 5 if page.bits > 16 else bytes_of_mode("I;16" if deep else mode)
+    peak = 12 if has_deep_colours else 9 if page.bits > 16 else bytes_of_mode("I;16" if deep else mode)
     peak += _JPEG_BYTES if page.one(_COMPRESSION, _PLAIN) == _JPEG else 0
     held = 0 if page.one(_COMPRESSION, _PLAIN) == _PLAIN else 2 * page.piece_bytes + max(page.pieces[1], default=0)
     depth, depth_from = _declared(page) if deep else (None, "")
