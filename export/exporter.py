@@ -50,7 +50,7 @@ def export(request: ExportRequest) -> Parity:
     refuse_foreign(request.out)
     opened = open_inputs(request)
     log.info("loading TensorFlow and the network")
-    from export.convert import complexity, grey_network, model_files, prepared_network
+    from export.convert import complexity, float_noise, model_files, prepared_network
     from export.parity import gate, measures, reference, table
 
     images = opened.images.judging
@@ -60,10 +60,8 @@ def export(request: ExportRequest) -> Parity:
     log.info("converting to float32")
     floats = model_files.convert_to_float(prepared.grey, request.formats)
     log.info("comparing the float files with the trained network")
-    judging = with_reference(images, prepared.model, grey_network.rounding_noise(prepared.model, sample_u8))
-    doubt = reference.doubt_about(judging)
-    if not request.force:
-        reference.require_worth(doubt)
+    judging = with_reference(images, prepared.model, float_noise.float32_noise(prepared.model, sample_u8))
+    doubt = _doubt_about(judging, request)
     # No minute goes into int8 of a network that the converter changed.
     float_files = _measured_float_files(floats, prepared.spec, judging)
     choice = _quantise(request, opened, prepared, tuple(floats)) if request.int8 else None
@@ -108,6 +106,24 @@ def with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) 
 
     reference = grey_network.float_probabilities(model, images.images_u8)
     return measures.EvaluationSet(images.name, images.images_u8, images.labels, reference, rounding, images.groups)
+
+
+def _doubt_about(judging: EvaluationSet, request: ExportRequest) -> str | None:
+    """Why agreement with the network would mean nothing, which only --force lets pass.
+
+    A network that is no better than chance is told of where float files alone are written: they claim to be the
+    network, and no more.
+    """
+    from export.parity import reference
+
+    doubt, of_classes = reference.doubt_about(judging), reference.doubt_about_classes(judging)
+    if request.int8:
+        doubt = doubt or of_classes
+    elif doubt is None and of_classes is not None:
+        log.warning("%s", of_classes)
+    if not request.force:
+        reference.require_worth(doubt)
+    return doubt
 
 
 def _measured_float_files(

@@ -63,11 +63,6 @@ def as_input(images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
     return grey_to_float(images_u8)[..., np.newaxis]
 
 
-def rounding_noise(model: keras.Model, images_u8: NDArray[np.uint8]) -> float:
-    """How far float32 rounding moves the network's probabilities from those of the same network in float64."""
-    return _largest_difference(model, in_float64(model), images_u8)
-
-
 def in_float64(model: keras.Model) -> keras.Model:
     """The same network and weights, calculated in float64."""
     shape = model.inputs[0].shape[1:]

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import onnx
 import tf2onnx
+from onnx import TensorProto, helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_runtime.spec import Tensor
@@ -22,8 +23,27 @@ def to_float_onnx(model: keras.Model) -> bytes:
     """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and output `probability`, (1, 1)."""
     function = deployed_function(model)
     converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    _write_erfc_by_erf(converted)
     content: bytes = settle_names(_with_folded_normalisation(converted)).SerializeToString(deterministic=True)
     return content
+
+
+def _write_erfc_by_erf(model: onnx.ModelProto) -> None:
+    """Writes erfc(x), which exact GELU has and the standard does not, as 1 - erf(x), in place."""
+    nodes, one = [], None
+    for node in model.graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        if one is None:
+            one = helper.make_tensor("erfc_one", TensorProto.FLOAT, [], [1.0])
+            model.graph.initializer.append(one)
+        erf = f"{node.output[0]}_erf"
+        nodes.append(helper.make_node("Erf", [node.input[0]], [erf], name=f"{node.name}_erf"))
+        nodes.append(helper.make_node("Sub", [one.name, erf], [node.output[0]], name=node.name))
+    if one is not None:
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
 
 
 def float_tensors() -> tuple[Tensor, ...]:

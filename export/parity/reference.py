@@ -17,21 +17,23 @@ LEAST_AUC = 0.6  # that the upper 97.5 % bound has to reach: below it, a network
 
 
 def doubt_about(images: EvaluationSet) -> str | None:
-    """Why agreement with these answers of the trained network would mean nothing; None where it means something."""
+    """Why these answers of the trained network are none: NaN, or the same to all; None where they differ."""
     answers = images.reference
     if not np.isfinite(answers).all():
         return f"the trained network answers NaN to {int((~np.isfinite(answers)).sum())} of {len(answers)} images"
-    if len(answers) < FEWEST_IMAGES:
+    if len(answers) < FEWEST_IMAGES or float(np.ptp(answers)) >= LEAST_SPREAD:
         return None
-    spread = float(np.ptp(answers))
-    if spread < LEAST_SPREAD:
-        return (
-            f"the trained network answers {answers.mean():.3f} to each of the {len(answers)} images, whatever they "
-            "show; was it trained on other values? --input-range says which"
-        )
-    if images.labels is None:
+    return (
+        f"the trained network answers {answers.mean():.3f} to each of the {len(answers)} images, whatever they "
+        "show; was it trained on other values? --input-range says which"
+    )
+
+
+def doubt_about_classes(images: EvaluationSet) -> str | None:
+    """Why the trained network does not tell the classes apart; None where it does, or labels are unknown."""
+    if images.labels is None or len(images.reference) < FEWEST_IMAGES or not np.isfinite(images.reference).all():
         return None
-    labels, probabilities = images.per_radiograph(answers)
+    labels, probabilities = images.per_radiograph(images.reference)
     if labels is None:
         return None
     area = auc_with_interval(labels, probabilities, np.arange(len(labels)))

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PROOF_TOLERANCE = 1e-5
 CLEARLY = 0.05  # of AUC: less may be chance, or a network that hardly minds its range
 
+_CHANCE = 0.5  # AUC of answers that tell nothing
 _DRAWS, _SEED = 400, 0  # of the bootstrap
 _PROOF_IMAGES = 4
 _DEFAULT = "0..1"
@@ -147,14 +148,15 @@ def _prove(
 
 
 def _shown_better(labels: NDArray[np.int64], own: Any, other: Any) -> bool:
-    """Whether the other answers are better by CLEARLY in 97.5 % of draws of the images."""
-    rng, gains = np.random.default_rng(_SEED), []
+    """Whether the other answers tell the classes apart, clearly better, each in 97.5 % of draws of the images."""
+    rng, gains, areas = np.random.default_rng(_SEED), [], []
     for _ in range(_DRAWS):
         rows = rng.integers(0, len(labels), len(labels))
         before, after = auc(labels[rows], own[rows]), auc(labels[rows], other[rows])
         if before is not None and after is not None:
             gains.append(after - before)
-    return bool(gains) and float(np.percentile(gains, 2.5)) > CLEARLY
+            areas.append(after)
+    return bool(gains) and float(np.percentile(gains, 2.5)) > CLEARLY and float(np.percentile(areas, 2.5)) > _CHANCE
 
 
 def _first_line(error: Exception) -> str:

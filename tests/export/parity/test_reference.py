@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import GateError
 from export.parity.measures import EvaluationSet
-from export.parity.reference import FEWEST_IMAGES, doubt_about, require_worth
+from export.parity.reference import FEWEST_IMAGES, doubt_about, doubt_about_classes, require_worth
 
 COUNT = 200
 LABELS = np.arange(COUNT) % 2
@@ -29,17 +29,18 @@ def images(answers, labels=LABELS) -> EvaluationSet:
     ],
 )
 def test_a_constant_a_nan_and_chance_are_doubted_and_refused(answers, says):
-    doubt = doubt_about(images(answers))
+    doubt = doubt_about(images(answers)) or doubt_about_classes(images(answers))
     assert says in doubt
     with pytest.raises(GateError, match="--force"):
         require_worth(doubt)
 
 
 def test_what_tells_classes_apart_is_not_doubted():
-    assert doubt_about(images(0.3 * LABELS + 0.5 * NOISE)) is None
-    assert doubt_about(images(NOISE, labels=None)) is None
+    for given in (images(0.3 * LABELS + 0.5 * NOISE), images(NOISE, labels=None)):
+        assert doubt_about(given) is None and doubt_about_classes(given) is None
 
 
 def test_few_images_doubt_nothing():
     few = FEWEST_IMAGES - 1
-    assert doubt_about(images(np.full(few, 0.7), LABELS[:few])) is None
+    for doubt in (doubt_about, doubt_about_classes):
+        assert doubt(images(np.full(few, 0.7), LABELS[:few])) is None

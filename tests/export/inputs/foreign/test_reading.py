@@ -198,3 +198,15 @@ def test_a_reading_of_the_range_that_tells_nothing_apart_is_refused(tmp_path):
         require_best_range(prepared, images_u8, labels, answers)
     require_best_range(prepare(tmp_path / "network.keras", None, "0..255"), images_u8, labels, answers)
     require_best_range(prepared, images_u8, None, answers)
+
+
+def test_another_reading_that_tells_nothing_apart_is_no_better(tmp_path):
+    made(mixed).save(tmp_path / "network.keras")
+    prepared = prepare(tmp_path / "network.keras", None, "0..1")
+    labels = np.arange(24) % 2
+    images_u8 = np.full((24, SIDE, SIDE), 60, np.uint8)
+
+    def answers(model, images):  # of the network itself the wrong way round, of any other reading the same to all
+        return 1.0 - 0.9 * labels if model is prepared.model else np.full(24, 0.3)
+
+    require_best_range(prepared, images_u8, labels, answers)
