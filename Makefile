@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint docs bench soak fuzz pi pi-short armhf-wheels release lock clean
+.PHONY: setup setup-tflite demo test test-slow parity lint docs bench soak coverage fuzz pi pi-short armhf-wheels release lock clean
 
 setup: $(READY)
 
@@ -89,6 +89,12 @@ SOAK ?= --model tests/edge_runtime/golden/tiny_bundle
 soak: setup
 	$(BIN)/python -m tests.faults.strikes
 	$(BIN)/python -m benchmarks.soak $(SOAK)
+
+# Branches of the device's code that its quick tests run, child processes included.
+coverage: setup
+	$(BIN)/python -m coverage run -m pytest -q -m "not slow" tests/edge_runtime
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --show-missing --precision=1
 
 fuzz: setup
 	$(BIN)/python -m tests.edge_runtime.fuzzing.images --count 10000 $(FUZZ)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime import __version__
-from edge_runtime.command import Command
+from edge_runtime.command import Command, NamedPath
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DataError, DependencyError, GateError, ImageError, ModelError, StorageError
 from edge_runtime.json_lines import encode_line, failure_record
@@ -27,7 +27,7 @@ EXIT_SOME_NOT_JUDGED = 1
 
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@click.option("--model", type=click.Path(path_type=Path), help="Bundle folder or model file. [default: $EDGE_MODEL]")
+@click.option("--model", type=NamedPath(path_type=Path), help="Bundle folder or model file. [default: $EDGE_MODEL]")
 @click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine. [default: the engine's own]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image.")
@@ -40,7 +40,7 @@ EXIT_SOME_NOT_JUDGED = 1
 )
 @click.option(
     "--require-signature",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NamedPath(dir_okay=False, path_type=Path),
     help="Use a bundle only if this public key has signed it.",
 )
 @click.option(
@@ -67,9 +67,9 @@ EXIT_SOME_NOT_JUDGED = 1
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
-    "--watch", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Judge each new image in a folder."
+    "--watch", type=NamedPath(exists=True, file_okay=False, path_type=Path), help="Judge each new image in a folder."
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --watch: file for the results.")
+@click.option("--out", type=NamedPath(dir_okay=False, path_type=Path), help="With --watch: file for the results.")
 @click.option(
     *("--poll", "poll_s"),
     type=click.FloatRange(0.01, 3600),
@@ -187,7 +187,7 @@ def _sources(images: tuple[str, ...], limits: Limits) -> list[Path | bytes | _No
 def _standard_input(limits: Limits) -> bytes | _NoImage:
     """What comes there, as far as it may lie in memory."""
     most = min(limits.file_bytes, MOST_HELD_BYTES)
-    content = sys.stdin.buffer.read(most + 1)
+    content = sys.stdin.buffer.read(most + 1) if sys.stdin else b""  # closed, as under some daemons
     if len(content) <= most:
         return content
     message = f"standard input: more than {most / MEGABYTE:.0f} MB; give it as a file"

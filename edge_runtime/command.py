@@ -25,6 +25,16 @@ HELP_OPTIONS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 _OF_SEVERAL_LINES = (GateError, DependencyError)  # a table, a command to copy; elsewhere a line feed is in some name
 
 
+class NamedPath(click.Path):
+    """A path that has a name: an empty one, as of a variable that was never set, is not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `click.Path`."""
+        if value == "":
+            self.fail("an empty name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Command(click.Command):
     """A click command that ends with the exit code of the EdgeError raised inside it; `-h` is `--help`."""
 

@@ -181,6 +181,7 @@ def _checked_header(stream: BinaryIO, form: str, request: _Request) -> Header:
         header = reader.check_chunks(stream, header)
     elif form == "TIFF":
         reader.check_pieces(stream)
+        reader.teach_pillow()
     return header
 
 

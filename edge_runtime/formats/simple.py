@@ -9,7 +9,7 @@ from edge_runtime.limits import MEGABYTE
 
 _MOST_COMMENT_BYTES = 1 * MEGABYTE  # Pillow joins a comment in blocks of 255 bytes, each time anew
 _WEBP_BYTES = 20  # a pixel: canvas, frame before, frame, image and grey, four channels all but the last
-_RLE_BYTES = 32  # Pillow decodes runs in Python, slowly: a limit of time, not of memory
+_RLE_BYTES = 100  # Pillow decodes runs in Python, slowly: a limit of time, not of memory
 _BMP_RLE = (1, 2)  # compression: RLE8 and RLE4
 
 

@@ -75,6 +75,14 @@ class _Page:
         return self.rows_per_piece * ((columns * samples * self.bits + 7) // 8)
 
 
+def teach_pillow() -> None:
+    """Lets Pillow open the one 16-bit grey TIFF that it lacks, big endian and white at zero; inverted as the others."""
+    from PIL import TiffImagePlugin
+
+    key = (b"MM", _WHITE_IS_ZERO, (1,), 1, (16,), ())
+    TiffImagePlugin.OPEN_INFO.setdefault(key, ("I;16B", "I;16B"))
+
+
 def read_header(stream: BinaryIO) -> Header:
     """What the tags of the first page tell.
 

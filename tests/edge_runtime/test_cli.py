@@ -194,6 +194,18 @@ def test_what_is_no_file_is_an_error_of_its_own_and_stops_no_other(
     assert alone.exit_code == 1 and alone.stdout == "" and len(alone.stderr.splitlines()) == 1
 
 
+def test_closed_standard_input_is_an_empty_image(edge_infer_process, tiny_bundle):
+    before = "import os, sys; os.close(0); sys.stdin = None"
+    done = edge_infer_process("--model", tiny_bundle, "--json", "-", before=before)
+    assert done.returncode == 1 and lines(done.stdout.decode())[0]["error"]["code"] == "empty"
+
+
+def test_an_empty_name_is_not_the_current_folder(edge_infer, tiny_bundle, monkeypatch):
+    monkeypatch.chdir(tiny_bundle)
+    for arguments in (["--model", "", "x.png"], ["--watch", "", "--out", "x"], ["--watch", "golden", "--out", ""]):
+        assert edge_infer(*arguments).exit_code == 2
+
+
 @pytest.mark.parametrize(("option", "code"), [("--decode-limit", "too_large"), ("--side-limit", "too_large")])
 def test_limits_are_options(edge_infer, tiny_bundle, tmp_path, option, code):
     Image.new("L", (2000, 1500), 90).save(tmp_path / "large.png")

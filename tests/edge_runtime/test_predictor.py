@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edge_runtime import Prediction, Predictor, bundle, predictor
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ImageError, ModelError
 from edge_runtime.images import read_grey
+from edge_runtime.predictor import PHANTOM_WARNING
 from edge_runtime.preprocess import preprocess
 
 
@@ -136,3 +138,32 @@ def test_a_prediction_tells_what_was_set_in_the_engine(tiny_bundle, golden_image
     assert settings["threads"] == 1
     # On x86 products saturate without it where VNNI is absent; ARM needs nothing.
     assert ("session.x64quantprecision" in settings) == (platform.machine() in ("x86_64", "AMD64"))
+
+
+# What is no answer, and what every answer says
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.1, 1.1])
+def test_what_is_no_probability_is_an_error_and_never_an_answer(tiny_bundle, golden_images, monkeypatch, value):
+    predictor = Predictor(tiny_bundle)
+    monkeypatch.setattr(predictor.engine, "run", lambda image: {"probability": np.float32(value)})
+    with pytest.raises(ImageError, match="is no probability") as caught:
+        predictor.predict(golden_images[0])
+    assert caught.value.code == "no_answer" and str(golden_images[0]) in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
+def test_threads_may_share_a_predictor_and_each_gets_its_own_answer(tiny_bundle, engine):
+    predictor = Predictor(tiny_bundle, engine)
+    images = [np.clip(np.random.default_rng(n).normal(6 * n, 20, (32, 32)), 0, 255).astype(np.uint8) for n in range(40)]
+    expected = [predictor.probability(image_u8) for image_u8 in images]
+    assert len(set(expected)) > 10
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(predictor.probability, images * 50))
+    assert found == expected * 50
+
+
+def test_a_network_of_phantoms_says_so_with_each_answer(tiny_bundle, golden_images):
+    prediction = Predictor(tiny_bundle).predict(golden_images[0])
+    assert prediction.domain == "phantom" and prediction.warnings == [PHANTOM_WARNING]
+    assert (prediction.depth, prediction.depth_from) == (8, "file")
