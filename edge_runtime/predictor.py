@@ -82,7 +82,7 @@ class Predictor:
         self.radiograph_gate = radiograph_gate and opened.spec.domain == "radiograph"
         self.limits = limits
         if opened.content:
-            probe_once(opened.content, opened.path, opened.spec, opened.engine)
+            probe_once(opened.content, opened.fingerprint, opened.path, opened.spec, opened.engine)
         self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content or None)
 
     def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:

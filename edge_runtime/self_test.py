@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.bundle import model_files, read_file, spec_of_bundle, verified_model, verify_bundle
+from edge_runtime.bundle import model_files, read_file, read_model, verify_bundle
 from edge_runtime.engines import AUTO, engines_for, install_command, is_installed, open_engine
 from edge_runtime.engines.probe import probe_once
 from edge_runtime.errors import DependencyError, ModelError
@@ -92,9 +92,8 @@ class _GoldenBundle:
 def _compare(bundle: _GoldenBundle, name: str, engine_name: str, threads: int | None) -> SelfTestResult:
     folder, manifest = bundle.folder, bundle.manifest
     expected = {image: of_files[name] for image, of_files in bundle.expected.items()}
-    of_bundle = spec_of_bundle(manifest, folder)
-    model = verified_model(folder / name, read_file(folder, manifest, name), engine_name, of_bundle)
-    probe_once(model.content, model.path, model.spec, engine_name)
+    model = read_model(folder, manifest, name, engine_name)
+    probe_once(model.content, model.fingerprint, model.path, model.spec, engine_name)
     spec = model.spec
     engine = open_engine(model.path, spec, engine_name, threads, model.content)
     version = f"{engine.name} {engine.version}"

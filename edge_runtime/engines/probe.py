@@ -30,11 +30,12 @@ _MEMORY_FACTOR = 6
 _SPEC_BYTES = 8  # of the number that says how long the spec is
 
 
-def probe_once(content: bytes, path: Path, spec: ModelSpec, engine: str) -> None:
+def probe_once(content: bytes, fingerprint: str, path: Path, spec: ModelSpec, engine: str) -> None:
     """Runs a model in a child process, unless this engine ran the same bytes on this machine before.
 
     Args:
         content: the bytes of the file.
+        fingerprint: that no other bytes have.
         path: of the file, for messages and its suffix.
         spec: with the tensors of this file.
         engine: name of the engine.
@@ -43,7 +44,7 @@ def probe_once(content: bytes, path: Path, spec: ModelSpec, engine: str) -> None
         ModelError: the engine refuses it, crashes on it, takes too long or too much memory.
         DependencyError: the engine cannot be imported.
     """
-    mark = _mark_of(content, spec, engine)
+    mark = _mark_of(fingerprint, engine)
     if mark is not None and mark.exists():
         return
     _probe(content, path, spec, engine)
@@ -53,8 +54,8 @@ def probe_once(content: bytes, path: Path, spec: ModelSpec, engine: str) -> None
             mark.touch()
 
 
-def _mark_of(content: bytes, spec: ModelSpec, engine: str) -> Path | None:
-    """The empty file that stands for these bytes, this spec and this build of the engine; None: there is no home."""
+def _mark_of(fingerprint: str, engine: str) -> Path | None:
+    """The empty file that stands for these bytes and this build of the engine; None: there is no home."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         folder = Path(base) if base else Path.home() / ".cache"
@@ -62,9 +63,8 @@ def _mark_of(content: bytes, spec: ModelSpec, engine: str) -> Path | None:
         built = os.stat(found.origin).st_mtime_ns if found is not None and found.origin else 0
     except (RuntimeError, OSError):
         return None
-    digest = hashlib.sha256(content)
-    digest.update(f"{engine} {built} {spec.to_json()}".encode())
-    return folder / "fracture-edge" / "probed" / digest.hexdigest()
+    name = hashlib.sha256(f"{fingerprint} {engine} {built}".encode()).hexdigest()
+    return folder / "fracture-edge" / "probed" / name
 
 
 def _probe(content: bytes, path: Path, spec: ModelSpec, engine: str) -> None:

@@ -56,13 +56,13 @@ def test_what_an_engine_does_to_its_process_is_a_model_error_here(engine, model,
 
 
 def test_a_model_is_probed_once_and_its_mark_is_of_these_very_bytes(engine, model, tmp_path, tiny_bundle):
-    probe_once(model.content, model.path, model.spec, "litert")
+    probe_once(model.content, model.fingerprint, model.path, model.spec, "litert")
     (mark,) = (tmp_path / "cache" / "fracture-edge" / "probed").iterdir()
     assert mark.stat().st_size == 0
     engine("raise ValueError('asked again')")
-    probe_once(model.content, model.path, model.spec, "litert")  # which asks no engine
+    probe_once(model.content, model.fingerprint, model.path, model.spec, "litert")  # which asks no engine
     with pytest.raises(ModelError, match="asked again"):
-        probe_once(model.content + b"\0", model.path, model.spec, "litert")
+        probe_once(model.content, "another", model.path, model.spec, "litert")
     other = open_model(tiny_bundle / "model_float32.tflite")
     with pytest.raises(ModelError, match="asked again"):
         Predictor(other)
@@ -76,7 +76,7 @@ def test_without_a_cache_it_is_probed_each_time(model, tmp_path, monkeypatch, ho
     else:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    probe_once(model.content, model.path, model.spec, "litert")
+    probe_once(model.content, model.fingerprint, model.path, model.spec, "litert")
     assert (tmp_path / "file").read_bytes() == b""
 
 
@@ -85,10 +85,10 @@ def test_an_engine_whose_import_does_not_end_is_an_error(engine, model, tmp_path
     (tmp_path / "packages" / "ai_edge_litert" / "__init__.py").write_text("import time; time.sleep(60)")
     monkeypatch.setattr(probe, "_LONGEST_IMPORT_S", 2)
     with pytest.raises(ModelError, match="is not imported after 2 s"):
-        probe_once(model.content, model.path, model.spec, "litert")
+        probe_once(model.content, model.fingerprint, model.path, model.spec, "litert")
 
 
 def test_a_package_that_is_broken_is_left_to_the_caller_who_knows_what_to_install(engine, model, tmp_path):
     engine("pass")
     (tmp_path / "packages" / "ai_edge_litert" / "__init__.py").write_text("import nothing_of_that_name")
-    probe_once(model.content, model.path, model.spec, "litert")
+    probe_once(model.content, model.fingerprint, model.path, model.spec, "litert")
