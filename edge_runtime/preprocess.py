@@ -25,14 +25,26 @@ def preprocess(grey_u8: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]
     side = spec.size
     if (height, width) == (side, side):
         return grey_u8
-    fitted = _fitted_size(width, height, side) if spec.aspect == "pad" else (side, side)
-    image = Image.fromarray(grey_u8).resize(fitted, Image.Resampling[spec.resampling.upper()])
-    if fitted == (side, side):
+    left, top, *fitted = placed_in_square(width, height, side, spec.aspect)
+    image = Image.fromarray(grey_u8).resize((fitted[0], fitted[1]), Image.Resampling[spec.resampling.upper()])
+    if fitted == [side, side]:
         return np.asarray(image)
     square = np.zeros((side, side), np.uint8)
-    left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     square[top : top + fitted[1], left : left + fitted[0]] = np.asarray(image)
     return square
+
+
+def placed_in_square(width: int, height: int, side: int, aspect: str) -> tuple[int, int, int, int]:
+    """(left, top, width, height), pixels: where an image of that size comes to lie in the square.
+
+    Args:
+        width: of the image, pixels.
+        height: of the image, pixels.
+        side: of the square, pixels.
+        aspect: as in the spec.
+    """
+    fitted = _fitted_size(width, height, side) if aspect == "pad" else (side, side)
+    return (side - fitted[0]) // 2, (side - fitted[1]) // 2, *fitted
 
 
 def _fitted_size(width: int, height: int, side: int) -> tuple[int, int]:
