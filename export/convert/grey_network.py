@@ -22,6 +22,7 @@ from edge_runtime.errors import ModelError
 from edge_runtime.quantization import grey_to_float
 
 INPUT, OUTPUT = "grey", "probability"
+HEATMAP = "heatmap"  # of networks that tell where they looked
 # Summing a kernel's channels in float32 rounds each weight once more; a difference far above that means that the layers
 # before the first convolution treat channels differently. Compared in float64, where nothing else differs.
 FOLDING_TOLERANCE = 1e-5
@@ -41,9 +42,11 @@ def load_network(path: Path, size: int) -> keras.Model:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do: zipfile's, h5py's, json's, its own
         raise ModelError(f"{path}: cannot be loaded as a Keras network: {error}") from error
-    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
-    if shapes[0] not in ((None, size, size, 3), (None, size, size, 1)) or shapes[-1] != (None, 1) or len(shapes) != 2:
-        expected = f"input ({size}, {size}, 3) and output (1,)"
+    entry, answer, *maps = (tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs))
+    is_map = not maps or (len(maps) == 1 and len(maps[0]) == len(entry) and maps[0][-1] == 1)
+    if entry not in ((None, size, size, 3), (None, size, size, 1)) or answer != (None, 1) or not is_map:
+        shapes = [entry, answer, *maps]
+        expected = f"input ({size}, {size}, 3) and output (1,), or a heatmap of one channel behind it,"
         raise ModelError(f"{path}: {expected} were expected, as its spec says, not {shapes}")
     return model
 
@@ -51,10 +54,11 @@ def load_network(path: Path, size: int) -> keras.Model:
 def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDArray[np.floating]:
     """(N,), the network's answer to grey uint8 (N, S, S) images: what every deployed file is held to."""
     channels = model.inputs[0].shape[-1]
+    judge = keras.Model(model.inputs, model.outputs[0])
     batches = []
     for start in range(0, len(images_u8), _BATCH_SIZE):
         grey = grey_to_float(images_u8[start : start + _BATCH_SIZE])[..., np.newaxis]
-        batches.append(np.asarray(model.predict_on_batch(np.repeat(grey, channels, axis=-1)))[:, 0])
+        batches.append(np.asarray(judge.predict_on_batch(np.repeat(grey, channels, axis=-1)))[:, 0])
     return np.concatenate(batches)
 
 
@@ -99,7 +103,8 @@ def deployed_function(model: keras.Model) -> Any:
     """A tf.function from `grey` (1, S, S, 1) to a dict of named outputs, in inference mode."""
     _, height, width, channels = model.inputs[0].shape
     signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name=INPUT)]
-    return tf.function(lambda grey: {OUTPUT: model(grey, training=False)}, input_signature=signature)
+    named = keras.Model(model.inputs, dict(zip((OUTPUT, HEATMAP), model.outputs, strict=False)))
+    return tf.function(lambda grey: named(grey, training=False), input_signature=signature)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from export.request import FORMATS
 
 FLOAT32, INT8 = "model_float32", "model_int8"
 
+_FLOAT_TENSORS = {".tflite": to_tflite.tflite_tensors, ".onnx": to_onnx.onnx_tensors}
 _MAKERS = {"tflite": to_tflite.to_float_tflite, "onnx": to_onnx.to_float_onnx}
 
 
@@ -35,7 +36,7 @@ def write_float_files(folder: Path, floats: Mapping[str, bytes], spec: ModelSpec
     """
     specs: dict[Path, ModelSpec] = {}
     for suffix, content in floats.items():
-        specs |= _write(folder / f"{FLOAT32}{suffix}", content, spec, to_onnx.float_tensors())
+        specs |= _write(folder / f"{FLOAT32}{suffix}", content, spec, _FLOAT_TENSORS[suffix](content))
     return specs
 
 
@@ -52,7 +53,7 @@ def write_int8_files(folder: Path, quantized: Mapping[str, bytes], spec: ModelSp
 
 
 def _int8_tensors(suffix: str, content: bytes) -> tuple[Tensor, ...]:
-    return to_tflite.tflite_tensors(content) if suffix == ".tflite" else to_int8_onnx.int8_onnx_tensors()
+    return to_tflite.tflite_tensors(content) if suffix == ".tflite" else to_int8_onnx.int8_onnx_tensors(content)
 
 
 def _write(path: Path, content: bytes, spec: ModelSpec, tensors: tuple[Tensor, ...]) -> dict[Path, ModelSpec]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
 Ranges = dict[int, tuple[float, float]]  # (smallest, largest) by the index of the tensor in the file
 
+_OF_IMAGES = 2  # axes of a tensor of values of whole images
 _MOVING = {"PAD", "PADV2", "RESHAPE"}  # operators whose output has the scale of their input
 
 
@@ -65,12 +66,17 @@ def _moved(interpreter: Interpreter, entry: int) -> set[int]:
 
 
 def _around_sigmoids(interpreter: Interpreter) -> tuple[set[int], set[int]]:
-    """Indices of what sigmoids read, and of what they write or a dense layer makes of it: the mean of some copies."""
+    """Indices of what sigmoids read, and of what they write or a dense layer makes of it: the mean of some copies.
+
+    What the sigmoid of a map reads is no logit of an image: it may reach as far as it does.
+    """
+    ranks = {detail["index"]: len(detail["shape"]) for detail in interpreter.get_tensor_details()}
     logits: set[int] = set()
     probabilities: set[int] = set()
     for operator in interpreter._get_ops_details():  # in order of execution
         if operator["op_name"] == "LOGISTIC":
-            logits.add(int(operator["inputs"][0]))
+            if ranks[int(operator["inputs"][0])] == _OF_IMAGES:
+                logits.add(int(operator["inputs"][0]))
             probabilities.add(int(operator["outputs"][0]))
         elif operator["op_name"] == "FULLY_CONNECTED" and int(operator["inputs"][0]) in probabilities:
             probabilities.add(int(operator["outputs"][0]))

@@ -18,9 +18,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
 from edge_runtime.spec import Tensor
-from export.convert.grey_network import INPUT, OUTPUT
+from export.convert.grey_network import HEATMAP, INPUT, OUTPUT
 from export.convert.tflite_tensors import Inputs
-from export.convert.to_onnx import without_unused_domains
+from export.convert.to_onnx import onnx_tensors, without_unused_domains
 
 # Measured: with 7 bits of weights two to four times as many decisions of MobileNetV2 change as with 8, and with uint8
 # activations ONNX Runtime gives the same bits on x86 with and without VNNI, where int8 ones do not.
@@ -41,7 +41,7 @@ class _Reader(CalibrationDataReader):
 
 
 def to_int8_onnx(float_onnx: bytes, inputs: Inputs, ranges: Mapping[str, tuple[float, float]] | None = None) -> bytes:
-    """An `.onnx` file with int8 input `grey` and float32 output `probability`, integers between.
+    """An `.onnx` file with int8 input `grey` and float32 outputs, integers between.
 
     Args:
         float_onnx: with batch normalisation folded and shapes inferred.
@@ -72,7 +72,7 @@ def _quantise(
             per_channel=True,
             activation_type=_ACTIVATIONS,
             weight_type=_WEIGHTS,
-            nodes_to_exclude=[node.name for node in model.graph.node if OUTPUT in node.output],
+            nodes_to_exclude=[node.name for node in model.graph.node if {OUTPUT, HEATMAP} & set(node.output)],
             # Dense layers hand on their 32-bit sums as real values: the last of them is the logit.
             extra_options={
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
@@ -95,9 +95,9 @@ def _overrides(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict
     }
 
 
-def int8_onnx_tensors() -> tuple[Tensor, ...]:
-    """The named input and output of an int8 `.onnx` file."""
-    return Tensor(INPUT, "int8", GREY_SCALE, GREY_ZERO_POINT), Tensor(OUTPUT, "float32")
+def int8_onnx_tensors(content: bytes) -> tuple[Tensor, ...]:
+    """The named input and outputs of an int8 `.onnx` file."""
+    return onnx_tensors(content, Tensor(INPUT, "int8", GREY_SCALE, GREY_ZERO_POINT))
 
 
 def _take_int8(model: onnx.ModelProto) -> None:

@@ -12,15 +12,17 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_runtime.spec import Tensor
-from export.convert.grey_network import INPUT, OUTPUT, deployed_function, graphs_freed
+from export.convert.grey_network import HEATMAP, INPUT, OUTPUT, deployed_function, graphs_freed
 from export.convert.onnx_names import settle_names
+
+_FLOAT_INPUT = Tensor(INPUT, "float32")
 
 OPSET = 17  # of 2022: per-channel QDQ is in it, and ONNX Runtime reads it since 1.12
 
 
 @graphs_freed()
 def to_float_onnx(model: keras.Model) -> bytes:
-    """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and output `probability`, (1, 1)."""
+    """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and its outputs by name."""
     function = deployed_function(model)
     converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
     _write_erfc_by_erf(converted)
@@ -46,9 +48,15 @@ def _write_erfc_by_erf(model: onnx.ModelProto) -> None:
         model.graph.node.extend(nodes)
 
 
-def float_tensors() -> tuple[Tensor, ...]:
-    """The named input and output of every float32 file."""
-    return Tensor(INPUT, "float32"), Tensor(OUTPUT, "float32")
+def onnx_tensors(content: bytes, entry: Tensor = _FLOAT_INPUT) -> tuple[Tensor, ...]:
+    """The named input and the outputs, float32 in every file, of an `.onnx` file.
+
+    Args:
+        content: of the file.
+        entry: its input.
+    """
+    outputs = {output.name for output in onnx.load_from_string(content).graph.output}
+    return entry, *(Tensor(name, "float32") for name in (OUTPUT, HEATMAP) if name in outputs)
 
 
 def _with_folded_normalisation(model: onnx.ModelProto) -> onnx.ModelProto:

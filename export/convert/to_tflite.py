@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from edge_runtime.engines.tflite_file import SIGNATURE
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import Tensor
-from export.convert.grey_network import INPUT, OUTPUT, deployed_function, graphs_freed
+from export.convert.grey_network import HEATMAP, INPUT, OUTPUT, deployed_function, graphs_freed
 from export.convert.tflite_tensors import Ranges
 
 
@@ -54,11 +54,12 @@ def to_int8_tflite(float_tflite: bytes, ranges: Ranges) -> bytes:
 
 
 def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
-    """The named input and output of a `.tflite` file, with the scales inside it."""
+    """The named input and outputs of a `.tflite` file, with the scales inside it."""
     runner = Interpreter(model_content=model).get_signature_runner(SIGNATURE)
+    outputs = runner.get_output_details()
     return (
         _tensor(INPUT, runner.get_input_details()[INPUT]),
-        _tensor(OUTPUT, runner.get_output_details()[OUTPUT]),
+        *(_tensor(name, outputs[name]) for name in (OUTPUT, HEATMAP) if name in outputs),
     )
 
 
@@ -76,8 +77,11 @@ def _converter(model: keras.Model) -> Any:
     function = deployed_function(model)
     # With the weights as constants the calibrator sees plain tensors; it cannot read variables.
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    names = sorted(function.get_concrete_function().structured_outputs)  # TensorFlow's order of a dict's values
     holder = tf.Module()
-    holder.named = tf.function(lambda grey: {OUTPUT: frozen(grey)[0]}, input_signature=function.input_signature)
+    holder.named = tf.function(
+        lambda grey: dict(zip(names, frozen(grey), strict=True)), input_signature=function.input_signature
+    )
     return tf.lite.TFLiteConverter.from_concrete_functions([holder.named.get_concrete_function()], holder)
 
 

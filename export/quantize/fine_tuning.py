@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from export.convert.grey_network import as_input
 from train.checkpoint import restore_variables, store_variables
 from train.int8.fake_quant import FakeInt8, Logit, OnGrid, put_on_grid
-from train.int8.keras_graph import call, run_layers
+from train.int8.keras_graph import answer_layer, call, run_layers
 from train.int8.layer_kinds import WEIGHTED
 from train.int8.layer_ranges import IMAGES, layer_ranges
 
@@ -142,7 +142,7 @@ def _student(network: keras.Model, teacher: keras.Model, ranges: dict[str, tuple
     exact = dict(zip(ranges, tensors, strict=True))
 
     def make(layer: layers.Layer, inputs: list[Any]) -> Any:
-        if layer is network.layers[-1]:
+        if layer is answer_layer(network):
             return ops.sigmoid(_Distance()(Logit(layer)(inputs[0]), exact_logit))
         output = call(OnGrid(layer) if isinstance(layer, WEIGHTED) else layer, inputs)
         if layer.name not in ranges:
@@ -154,7 +154,7 @@ def _student(network: keras.Model, teacher: keras.Model, ranges: dict[str, tuple
 
 def _tensors_and_logit(teacher: keras.Model, names: list[str]) -> keras.Model:
     """A network that gives the outputs of layers, then what the last sigmoid reads; nothing of it is trained."""
-    last = teacher.layers[-1]
+    last = answer_layer(teacher)
     logit = ops.matmul(last.input, ops.convert_to_tensor(last.kernel)) + ops.convert_to_tensor(last.bias)
     observed = keras.Model(teacher.inputs[0], [*(teacher.get_layer(name).output for name in names), logit])
     observed.trainable = False

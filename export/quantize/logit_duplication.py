@@ -18,6 +18,7 @@ from export.convert.grey_network import OUTPUT
 from export.quantize.activation_ranges import LOGIT_REACH
 from export.quantize.channel_duplication import shifts_of
 from train.int8.grid import range_scale
+from train.int8.keras_graph import answer_layer
 
 COPIES = 4
 
@@ -26,7 +27,7 @@ _BEYOND = 1.25  # times the largest logit that a few images caused
 
 def ends_with_one_sigmoid(network: keras.Model) -> bool:
     """Whether the last layer is dense and gives one probability."""
-    last = network.layers[-1]
+    last = answer_layer(network)
     return isinstance(last, layers.Dense) and last.units == 1 and last.activation is keras.activations.sigmoid
 
 
@@ -37,7 +38,7 @@ def logit_reach(network: keras.Model, images: NDArray[np.float32]) -> float:
         network: ends with one sigmoid.
         images: (n, S, S, 1), 0 to 1; a few dozen.
     """
-    last = network.layers[-1]
+    last = answer_layer(network)
     kernel, *bias = last.get_weights()
     features = np.asarray(keras.Model(network.inputs[0], last.input).predict_on_batch(images))
     largest = np.abs(features @ kernel + sum(bias)).max()
@@ -51,7 +52,7 @@ def with_duplicated_logit(network: keras.Model, reach: float) -> keras.Model:
         network: with input `grey`; ends with one sigmoid.
         reach: int8 will cover logits from minus this to this.
     """
-    last = network.layers[-1]
+    last = answer_layer(network)
     kernel, *bias = last.get_weights()
     copied = layers.Dense(COPIES, activation="sigmoid", name=f"{OUTPUT}_copies")
     mean = layers.Dense(1, use_bias=False, name=f"{OUTPUT}_mean")
@@ -59,4 +60,4 @@ def with_duplicated_logit(network: keras.Model, reach: float) -> keras.Model:
     step = range_scale(-reach, reach)
     copied.set_weights([np.tile(kernel, COPIES), sum(bias) + shifts_of(COPIES) * step])
     mean.set_weights([np.full((COPIES, 1), 1.0 / COPIES)])
-    return keras.Model(network.inputs[0], probability, name=network.name)
+    return keras.Model(network.inputs[0], [probability, *network.outputs[1:]], name=network.name)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.int8.grid import integers_around_zero, range_scale, round_to_grid
+from train.int8.keras_graph import answer_layer
 
 _BATCH = 8  # images
 
@@ -29,7 +30,7 @@ def logit_changes(
         images: (n, S, S, channels), 0 to 1.
         ranges: (smallest, largest) value that int8 covers of each tensor, by the name of the layer that ends it.
     """
-    last = network.layers[-1]
+    last = answer_layer(network)
     kernel = tf.constant(last.get_weights()[0])
     outputs = [network.get_layer(name).output for name in ranges]
     observed = keras.Model(network.inputs[0], [*outputs, last.input])

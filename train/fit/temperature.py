@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from train.int8.keras_graph import answer_layer
+
 # Below 1 a network would be made surer of itself, on the word of a few dozen radiographs.
 LOWEST, HIGHEST = 1.0, 5.0
 
@@ -41,6 +43,6 @@ def choose_temperature(
 
 
 def divide_logits(model: keras.Model, temperature: float) -> None:
-    """Divides the logits of a network whose last layer is dense with a sigmoid, in place."""
-    last = model.layers[-1]
+    """Divides the logits of a network whose probability comes from a dense layer with a sigmoid, in place."""
+    last = answer_layer(model)
     last.set_weights([weights / temperature for weights in last.get_weights()])

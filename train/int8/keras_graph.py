@@ -104,6 +104,11 @@ def writer(tensor: Tensor) -> layers.Layer:
     return tensor._keras_history.operation
 
 
+def answer_layer(model: keras.Model) -> layers.Layer:
+    """The layer that gives the first output of a network: its probability."""
+    return writer(model.outputs[0])
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a layer or an operation inside a functional network."""

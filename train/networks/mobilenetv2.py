@@ -1,4 +1,4 @@
-"""MobileNetV2 with a head for one probability, from ImageNet's weights, a file of them, or random values."""
+"""MobileNetV2 with a head for fractures, from ImageNet's weights, a file of them, or random values."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import keras
 from keras import layers
 
 from edge_runtime.errors import DataError, ModelError
-from train.networks import OUTPUT_NAME, POOL
+from train.networks.heads import map_head, pooled_head
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
 
 def build_mobilenetv2(
-    size: int = 224, alpha: float = 1.0, weights: str = "imagenet", dropout: float = 0.2
+    size: int = 224, alpha: float = 1.0, weights: str = "imagenet", head: str = "map", dropout: float = 0.2
 ) -> keras.Model:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a head for one probability.
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with a head for a probability and, with `map`, a heatmap.
 
     Args:
         size: side of the input, pixels, a multiple of 32.
         alpha: width of the network, one of ALPHAS.
         weights: `imagenet` (downloaded by Keras), `none`, or the path of a file of weights without top.
-        dropout: fraction of the pooled features dropped in training.
+        head: `map` or `pooled`, see train.networks.heads.
+        dropout: fraction of the features dropped in training.
 
     Raises:
         DataError: the weights cannot be had.
@@ -33,10 +34,8 @@ def build_mobilenetv2(
     # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
     rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
     features = _backbone(rescaled, alpha, weights).output
-    x = layers.GlobalAveragePooling2D(name=POOL)(features)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    probability = layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(x)
-    return keras.Model(image, probability, name="mobilenetv2")
+    outputs = (map_head if head == "map" else pooled_head)(features, dropout)
+    return keras.Model(image, outputs if len(outputs) > 1 else outputs[0], name="mobilenetv2")
 
 
 def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:

@@ -13,6 +13,7 @@ from export.quantize.logit_duplication import ends_with_one_sigmoid
 from export.quantize.recipes import RecipeInputs
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import lies_on_grid
+from train.int8.keras_graph import answer_layer
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def equalised(prepared: PreparedNetwork, inputs: RecipeInputs) -> keras.Model:
         ModelError: it cannot be folded, or does not end with the dense layer that gives the probability.
     """
     network = prepared.folded_copy()
-    if not network.layers[-1].get_weights():
+    if not answer_layer(network).get_weights():
         raise ModelError(f"{network.name}: its last layer is not the dense one that gives the probability")
     log.info("equalising channels")
     equalise(network, as_input(inputs.calibration.images_u8))

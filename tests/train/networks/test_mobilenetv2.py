@@ -18,7 +18,9 @@ from train.networks.mobilenetv2 import build_mobilenetv2  # noqa: E402
 
 def test_mobilenetv2_of_full_width_has_the_published_parameters():
     head = 1280 + 1
-    assert build_mobilenetv2(224, 1.0, "none").count_params() == 2_257_984 + head
+    assert build_mobilenetv2(224, 1.0, "none", "pooled").count_params() == 2_257_984 + head
+    # Two opinions, and their mean.
+    assert build_mobilenetv2(224, 1.0, "none", "map").count_params() == 2_257_984 + 2 * head + 3
 
 
 def test_missing_weights_are_a_data_error():
@@ -46,7 +48,7 @@ def test_imagenet_weights_without_a_network_name_the_option_that_helps(tmp_path,
 def test_imagenet_weights_from_a_file_see_what_is_in_a_picture():
     path = os.path.join(os.environ["EDGE_WEIGHTS"], "mobilenet_v2_1.0_224_no_top.weights.h5")
     model = build_mobilenetv2(224, 1.0, path)
-    features = keras.Model(model.inputs[0], model.get_layer("pool").output)(
+    features = keras.Model(model.inputs[0], model.get_layer("out_relu").output)(
         np.zeros((1, 224, 224, 3), np.float32)
     ).numpy()
     # Untrained weights give a mean near 0.1 and no sparsity; trained ones switch many features off.

@@ -1,0 +1,60 @@
+"""What stands on top of a backbone: features pooled into one probability, or a map of fractures beside it.
+
+A fracture is a thin line in one place. A head that averages all places sees it diluted; a map that names the place is
+taught by boxes, and its strongest cell is a second opinion. Both opinions are 1x1 convolutions before pooling, so that
+int8 rounds a value a cell, whose errors the mean takes out again, and not one logit.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from train.networks import HEATMAP_NAME, OUTPUT_NAME
+
+ACTIVATION_MAP = "activation_map"  # layer whose mean is the logit of the whole image
+FRACTURE_MAP = "fracture_map"  # layer of the logit of each cell, taught by boxes
+OPINIONS = "opinions"  # layer of both logits of an image, (b, 2): of the whole, and of the strongest place
+
+_RARE = -2.0  # logit of a cell before anything is learnt: few show a fracture
+_SMALL = 0.01  # standard deviation of kernels at the start
+
+
+def pooled_head(features: keras.KerasTensor, dropout: float) -> list[keras.KerasTensor]:
+    """[probability] from the mean of features, (b, h, w, c).
+
+    Args:
+        features: of the backbone.
+        dropout: fraction of the pooled features dropped in training.
+    """
+    pooled = layers.GlobalAveragePooling2D(name="pool")(features)
+    return [layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(layers.Dropout(dropout, name="dropout")(pooled))]
+
+
+def map_head(features: keras.KerasTensor, dropout: float) -> list[keras.KerasTensor]:
+    """[probability (b, 1), heatmap (b, h, w, 1)] from features (b, h, w, c): the mean of two logits.
+
+    Args:
+        features: of the backbone, square.
+        dropout: fraction of the channels dropped in training, in all places at once.
+    """
+    kept = layers.SpatialDropout2D(dropout, name="dropout")(features)
+    activation, fracture = _map(ACTIVATION_MAP, 0.0)(kept), _map(FRACTURE_MAP, _RARE)(kept)
+    whole = layers.GlobalAveragePooling2D(name="whole")(activation)
+    # A maximum by pooling: every engine has it in int8, and its output keeps the scale of its input.
+    strongest = layers.Flatten(name="strongest")(layers.MaxPooling2D(features.shape[1], name="peak")(fracture))
+    opinions = layers.Concatenate(name=OPINIONS)([whole, strongest])
+    probability = layers.Dense(
+        1, activation="sigmoid", kernel_initializer=keras.initializers.Constant(0.5), name=OUTPUT_NAME
+    )(opinions)
+    return [probability, layers.Activation("sigmoid", name=HEATMAP_NAME)(fracture)]
+
+
+def _map(name: str, start: float) -> layers.Conv2D:
+    return layers.Conv2D(
+        1,
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(0.0, _SMALL),
+        bias_initializer=keras.initializers.Constant(start),
+        name=name,
+    )
