@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo test test-slow parity lint docs bench soak coverage fuzz pi pi-short armhf-wheels release lock clean
+.PHONY: setup setup-tflite demo model test test-slow parity lint docs bench soak coverage fuzz pi pi-short armhf-wheels release lock clean
 
 setup: $(READY)
 
@@ -39,6 +39,19 @@ demo: setup
 	$(BIN)/edge-infer --model $(DEMO)/cnn-bundle $(DEMO)/cnn/data/test/*/phantom_20000[0-9].png
 	$(BIN)/edge-infer --model $(DEMO)/mobilenetv2-bundle --engine onnxruntime --json $(DEMO)/cnn/data/test/fractured/phantom_200001.png
 	@$(BIN)/python -m benchmarks.demo_summary $(DEMO)
+
+# The network that ships, made again from the data: make model EDGE_DATA=/folder/with/fracatlas EDGE_WEIGHTS=/folder/of/weights.
+# First with a quarter of the blocks held out, which gives the figures; then the same settings on every image.
+MODEL ?= model
+MODEL_WEIGHTS = $(EDGE_WEIGHTS)/mobilenet_v2_1.0_224_no_top.weights.h5
+model: setup
+	@test -d "$(EDGE_DATA)/fracatlas" -a -f "$(MODEL_WEIGHTS)" || { echo "EDGE_DATA is the folder that holds fracatlas, EDGE_WEIGHTS that of the ImageNet weights" >&2; exit 2; }
+	@mkdir -p $(MODEL)
+	$(BIN)/python -m tools.number_blocks $(EDGE_DATA)/fracatlas > $(MODEL)/blocks.csv
+	$(BIN)/edge-train $(EDGE_DATA)/fracatlas --model mobilenetv2 --weights $(MODEL_WEIGHTS) --groups $(MODEL)/blocks.csv --fractions 0.65 0.10 0.25 --out $(MODEL)/run
+	$(BIN)/edge-export $(MODEL)/run --int8 --out $(MODEL)/run-bundle
+	$(BIN)/edge-train $(EDGE_DATA)/fracatlas --model mobilenetv2 --refit $(MODEL)/run --out $(MODEL)/run-all
+	$(BIN)/edge-export $(MODEL)/run-all --int8 --out $(MODEL)/bundle
 
 test: setup setup-tflite lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -12,8 +12,14 @@ from edge_runtime import __version__
 from edge_runtime.command import Command, echo_result
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.terminal_text import escaped
-from train.config import SPLITS, TrainConfig
+from train.config import HEADS, SPLITS, TrainConfig
 from train.models import NETWORKS
+
+
+def _own(option: str) -> str:
+    """What help says of networks whose own default differs from the command's."""
+    own = [f"{name} {entry.defaults[option]}" for name, entry in NETWORKS.items() if option in entry.defaults]
+    return f" Of {', '.join(own)}." if own else ""
 
 
 @click.command(cls=Command)
@@ -30,10 +36,22 @@ from train.models import NETWORKS
     help="grouped: a new split by radiograph; folders: the split that the folders train, val and test make.",
 )
 @click.option(
+    "--fractions",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    nargs=3,
+    default=(0.7, 0.15, 0.15),
+    show_default=True,
+    help="Shares of train, validation and test in a grouped split.",
+)
+@click.option(
     "--accept-leak", is_flag=True, help="Train even if test and train share radiographs; every figure is then marked."
 )
 @click.option(
-    "--epochs", type=click.IntRange(1), default=10, show_default=True, help="Number of passes over the training images."
+    "--epochs",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help=f"Number of passes over the training images.{_own('epochs')}",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Batch size.")
 @click.option(
@@ -41,7 +59,7 @@ from train.models import NETWORKS
     type=click.IntRange(32, 1024),
     default=224,
     show_default=True,
-    help="Side of the network's square input, in pixels.",
+    help=f"Side of the network's square input, in pixels.{_own('image_size')}",
 )
 @click.option(
     "--aspect",
@@ -58,34 +76,69 @@ from train.models import NETWORKS
     help="Weights that MobileNetV2 starts from: imagenet (downloaded), none, or the path of a file.",
 )
 @click.option(
-    "--learning-rate", type=float, default=1e-3, show_default=True, help="Learning rate of Adam in the first epoch."
+    "--head",
+    type=click.Choice(HEADS),
+    default="map",
+    show_default=True,
+    help="map: MobileNetV2 names the place too, taught by boxes where DATA has them; pooled: a probability alone.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="Augmented draws of each image that pretrained weights look at, once; on disk while training runs.",
+)
+@click.option(
+    "--learning-rate",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    help="Learning rate of random weights, in the first epoch.",
+)
+@click.option(
+    "--fine-tune-rate",
+    type=float,
+    default=4e-4,
+    show_default=True,
+    help="Largest learning rate of pretrained weights: it warms up and falls by a cosine.",
 )
 @click.option(
     "--rotation",
     type=click.FloatRange(0, 180),
     default=20.0,
     show_default=True,
-    help="Augmentation: largest rotation, in degrees.",
+    help=f"Augmentation: largest rotation, in degrees.{_own('rotation')}",
 )
 @click.option(
     "--shift",
     type=click.FloatRange(0, 0.5),
     default=0.08,
     show_default=True,
-    help="Augmentation: largest shift, as a fraction of the side.",
+    help=f"Augmentation: largest shift, as a fraction of the side.{_own('shift')}",
 )
 @click.option(
     "--zoom",
     type=click.FloatRange(0, 0.5),
     default=0.1,
     show_default=True,
-    help="Augmentation: largest change of scale, as a fraction.",
+    help=f"Augmentation: largest change of scale, as a fraction.{_own('zoom')}",
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation: flip left-right and up-down.")
 @click.option(
     "--groups",
     type=click.Path(dir_okay=False),
     help="CSV with columns path and group: files of one patient, which stay on one side of a split.",
+)
+@click.option(
+    "--sensitivity",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Choose the threshold that keeps this sensitivity on validation radiographs; without, by Youden's index.",
+)
+@click.option(
+    "--specificity",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Choose the threshold that keeps this specificity on validation radiographs.",
 )
 @click.option("--positive", help="Name of the class folder that means fractured, if it cannot be recognised.")
 @click.option(
@@ -95,12 +148,26 @@ from train.models import NETWORKS
     show_default=True,
     help="Random seed; the same seed gives the same network.",
 )
+@click.option(
+    "--refit",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="Fit the settings of a finished RUN again, on every image of DATA; threshold and figures stay those of RUN.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run: give the same --out and the same options.")
 @click.option("--demo", is_flag=True, help="Train on the embedded data set instead of DATA.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.version_option(__version__, prog_name="edge-train")
 @click.pass_context
-def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+def main(
+    context: click.Context,
+    data: Path | None,
+    out: Path,
+    refit: Path | None,
+    resume: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Train a fracture detector on DATA.
 
     DATA contains folders train, val and test with class folders inside, or only class folders.
@@ -116,15 +183,19 @@ def main(context: click.Context, data: Path | None, out: Path, resume: bool, as_
     settings |= {name: value for name, value in own.items() if _is_default(context, name)}
     from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate
+    from train.refit import read_finished_run, settings_of
     from train.run_folder import is_finished
 
     with messages_on_standard_error(), temporary_files_of("edge-train"):
-        config = TrainConfig.from_options(**settings)
+        config = settings_of(read_finished_run(refit)) if refit else TrainConfig.from_options(**settings)
         if resume and is_finished(out, config, data):
             click.echo(escaped(f"run: {out}, finished before"), err=True)
             click.echo((out / "metrics.json").read_text(encoding="utf-8") if as_json else "", nl=False)
             return
         evaluation = train_and_evaluate(config, data, out, resume)
+    if evaluation is None:
+        click.echo(escaped(f"run: {out}; its figures are those of {config.refit}"))
+        return
     if as_json:
         echo_result(json.dumps(evaluation.to_dict()))
         return

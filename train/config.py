@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_runtime.errors import DataError
 from train.models import find_network
 
 SPLITS = ("grouped", "folders")
+HEADS = ("map", "pooled")  # of pretrained networks, see train.networks.heads
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class TrainConfig:
     """Settings of one run.
 
     Raises:
-        DataError: there is no network of that name.
+        DataError: there is no network of that name, or settings contradict each other.
     """
 
     model: str  # name in the table train.models.NETWORKS
@@ -37,24 +40,46 @@ class TrainConfig:
     aspect: str = "pad"  # see ModelSpec.aspect
     alpha: float = 1.0  # width of MobileNetV2
     weights: str = "imagenet"  # of MobileNetV2: `imagenet`, `none` or a path
-    learning_rate: float = 1e-3  # Adam, of the CNN, of the head, and of a network trained from random values
-    fine_tune_rate: float = 1e-4  # Adam, of the upper blocks
-    draws: int = 4  # augmented draws of each training image whose features are cached; see train.fit.transfer
+    head: str = "map"  # of MobileNetV2: `map` or `pooled`, see train.networks.heads
+    learning_rate: float = 1e-3  # Adam, of networks trained from random values
+    fine_tune_rate: float = 4e-4  # AdamW, highest, of the upper part of a pretrained network
+    draws: int = 6  # augmented draws of each training image whose features are cached; see train.fit.transfer
     augmentation: Augmentation = Augmentation()
     groups: str | None = None  # CSV that tells which files show one patient; None: as far as DICOM files tell
     positive: str | None = None  # class folder that means fractured; None: recognised by its name
     calibration_images: int = 200  # training images kept for quantisation
-    threshold: float = 0.5  # a probability at or above it is positive
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)  # of the radiographs: train, validation, test
+    sensitivity: float | None = None  # that the threshold keeps on validation radiographs; None: Youden's index chooses
+    specificity: float | None = None  # likewise; of both one at most
     seed: int = 0  # of everything random
     demo: bool = False  # train on the embedded data set
+    refit: str | None = None  # finished run whose settings these are; every image trains, see train.refit
 
     def __post_init__(self) -> None:
         find_network(self.model)
+        if self.sensitivity is not None and self.specificity is not None:
+            raise DataError("--sensitivity and --specificity: the threshold can keep one of them, not both")
+        if self.draws < 1 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1.0) > 1e-6:
+            raise DataError(f"--fractions {self.fractions}: three numbers above 0 whose sum is 1 were expected")
 
     @classmethod
     def from_options(cls, rotation: float, shift: float, zoom: float, flip: bool, **settings: Any) -> TrainConfig:
         """A configuration from the flat options of the command."""
         return cls(augmentation=Augmentation(rotation, shift, zoom, flip), **settings)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> TrainConfig:
+        """The configuration that a dict describes.
+
+        Raises:
+            TypeError: a key is unknown.
+        """
+        values = dict(record)
+        values |= {
+            "augmentation": Augmentation(**values["augmentation"]),
+            "fractions": tuple(values["fractions"]),
+        }
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of plain JSON types."""

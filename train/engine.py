@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
 from train.fit.backend import prepare_backend
 from train.predictions import write_predictions
+from train.refit import copy_figures, everything_trains, read_finished_run
 from train.run_folder import (
     DATA,
     UnfinishedRun,
@@ -37,14 +38,18 @@ if TYPE_CHECKING:
     import keras
 
     from train.fit.epochs import EpochRecord
+    from train.fit.task import Task
 
 _logger = logging.getLogger(__name__)
 
+UNCHOSEN = 0.5  # threshold before validation radiographs have chosen one
 DEMO_COUNTS = {"train": 1600, "val": 300, "test": 600}
 
 
-def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path, resume: bool = False) -> Evaluation:
-    """Trains a network and writes the run folder.
+def train_and_evaluate(
+    config: TrainConfig, data_root: Path | None, target: Path, resume: bool = False
+) -> Evaluation | None:
+    """Trains a network and writes the run folder; the figures, none of a refit, which tells those of its run.
 
     Args:
         config: all settings.
@@ -70,7 +75,7 @@ def train_and_evaluate(config: TrainConfig, data_root: Path | None, target: Path
         run.release()
 
 
-def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -> Evaluation:
+def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -> Evaluation | None:
     root = _demo_data(run, config.seed) if data_root is None else data_root
     domain = "phantom" if is_phantoms(root) else "radiograph"
     with show_progress() as progress:
@@ -82,18 +87,40 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     from train.fit.training import train_network
 
     task = Task(config, data, run.state)
+    if config.refit is not None:
+        _refit(run, replace(task, data=everything_trains(data)), data, spec)
+        return None
     model, history = train_network(task)
     temperature = calibrate(model, task)
     evaluation, probabilities = evaluate(model, task, temperature)
+    spec = replace(spec, threshold=evaluation.operating_point.threshold)
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / DATA if data_root is None else root, data.leaks)
     write_split(run.folder, data)
     write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
     write_json(run.folder / "metrics.json", evaluation.to_dict())
-    write_predictions(run.folder, data, probabilities, config.threshold)
+    write_predictions(run.folder, data, probabilities, evaluation.operating_point.threshold)
     write_report(run.folder, config, data, evaluation, probabilities, [asdict(record) for record in history])
     run.publish()
     return evaluation
+
+
+def _refit(run: UnfinishedRun, task: Task, data: SplitData, spec: ModelSpec) -> None:
+    """Makes the run folder of a network fitted on every image; the figures are of the run that it repeats."""
+    from train.fit.temperature import divide_logits
+    from train.fit.training import train_network
+
+    config = task.config
+    earlier = read_finished_run(Path(config.refit or ""))
+    model, history = train_network(task)
+    divide_logits(model, earlier.temperature)
+    _write_network(run.folder, model, replace(spec, threshold=earlier.threshold), history)
+    # Its test images were trained on: whoever judges it by them is told so.
+    write_run_json(run.folder, config, data.inventory.root, leaked=True)
+    write_split(run.folder, data)
+    write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
+    copy_figures(earlier, run.folder)
+    run.publish()
 
 
 def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> ModelSpec:
@@ -104,7 +131,7 @@ def make_spec(config: TrainConfig, labels: tuple[str, str], domain: str) -> Mode
         aspect=config.aspect,
         resampling="bilinear",
         labels=labels,
-        threshold=config.threshold,
+        threshold=UNCHOSEN,
         domain=domain,
     )
 

@@ -37,11 +37,12 @@ NETWORKS: dict[str, Network] = {
     "mobilenetv2": Network(
         builder="train.networks.mobilenetv2:build_mobilenetv2",
         fitting="train.fit.transfer:fit_pretrained_or_random",
-        options=("alpha", "weights"),
+        options=("alpha", "weights", "head"),
+        defaults={"image_size": 384, "rotation": 180.0, "shift": 0.06, "zoom": 0.15, "epochs": 10},
         cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
         demo={
             **{"image_size": 96, "epochs": 15, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
-            **{"alpha": 0.35, "weights": "none", "learning_rate": 6e-3},
+            **{"alpha": 0.35, "weights": "none", "head": "pooled", "learning_rate": 6e-3},
         },
     ),
 }

@@ -51,11 +51,11 @@ def interrupt_after_epochs():
     def interrupting(whole):
         run_epoch, done = epochs._run_epoch, []
 
-        def run_or_stop(phase, epoch):
+        def run_or_stop(phase, epoch, mean):
             if len(done) == whole:
                 raise KeyboardInterrupt
             done.append(epoch)
-            return run_epoch(phase, epoch)
+            return run_epoch(phase, epoch, mean)
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(epochs, "_run_epoch", run_or_stop)

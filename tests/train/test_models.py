@@ -13,7 +13,7 @@ from train.models import NETWORKS, Network, load
 prepare_backend(0)
 
 from train.engine import train_and_evaluate  # noqa: E402
-from train.networks import OUTPUT_NAME, POOL  # noqa: E402
+from train.networks import HEATMAP_NAME, OUTPUT_NAME  # noqa: E402
 
 ADDED = """
 import keras
@@ -26,7 +26,7 @@ def build(size, alpha):
 
 
 def build(network, **settings):
-    values = {"alpha": 0.35, "weights": "none"} | settings
+    values = {"alpha": 0.35, "weights": "none", "head": "map"} | settings
     return load(network.builder)(96, **{name: values[name] for name in network.options})
 
 
@@ -34,14 +34,14 @@ def build(network, **settings):
 def test_every_network_takes_the_same_input_and_names_its_output(name):
     model = build(NETWORKS[name])
     assert model.input_shape == (None, 96, 96, 3) and model.inputs[0].name == "image"
-    assert model.output_shape == (None, 1)
-    assert model.layers[-1].name == OUTPUT_NAME
+    assert model.outputs[0].shape == (None, 1)
+    assert model.output_names == [OUTPUT_NAME, HEATMAP_NAME][: len(model.outputs)]
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].cut])
-def test_the_cut_and_the_pooled_features_are_layers_of_the_network(name):
+def test_the_cut_is_a_layer_below_the_head(name):
     order = [layer.name for layer in build(NETWORKS[name]).layers]
-    assert order.index(NETWORKS[name].cut) < order.index(POOL)
+    assert order.index(NETWORKS[name].cut) < order.index(OUTPUT_NAME)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

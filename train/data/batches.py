@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from train.config import Augmentation
+from train.data.boxes import painted
 
 Pair = tuple[tf.Tensor, tf.Tensor]
+
+CELL = 32  # pixels: the side of what one cell of a map sees first of all; backbones shrink an image that much
 
 _PARALLEL = 2
 
@@ -37,6 +41,39 @@ def epoch_order(examples: Examples, seed: int, epoch: int) -> Examples:
     return Examples(examples.rows[order], examples.labels[order], examples.weights[order])
 
 
+def balanced_order(examples: Examples, draws: int, least_share: float, seed: int, epoch: int) -> Examples:
+    """As many examples as there are, the rarer class in at least a given share of them; rows are those of its draws.
+
+    Each picture stands in `draws` rows: picture i, in order, in i, i + n, i + 2n and so on.
+
+    Args:
+        examples: n pictures, both classes among them.
+        draws: augmented draws of each picture.
+        least_share: of the rarer class, 0 to 0.5.
+        seed: of the choice.
+        epoch: likewise; each epoch chooses anew, as often as it can from rows that it has not chosen yet.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    count = examples.rows.size
+    members = [np.flatnonzero(examples.labels == label) for label in (0, 1)]
+    rarer = int(members[1].size < members[0].size)
+    wanted = max(members[rarer].size, round(least_share * count))
+    parts = [
+        _chosen(members[label], draws, count, wanted if label == rarer else count - wanted, rng) for label in (0, 1)
+    ]
+    rows = rng.permutation(np.concatenate(parts))
+    return weigh(rows, examples.labels[rows % count])
+
+
+def _chosen(
+    members: NDArray[np.int64], draws: int, count: int, wanted: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """So many rows of some pictures, each at most once more often than any other."""
+    rows = (np.arange(draws)[:, np.newaxis] * count + members).ravel()
+    rounds = -(-wanted // rows.size)
+    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:wanted]
+
+
 def stored_features(array: NDArray[np.generic], rows: NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
     """Batches of rows of an array as float32, in the order of the rows."""
     return _batched_rows(array, rows, batch_size).map(lambda batch: tf.cast(batch, tf.float32)).prefetch(_PARALLEL)
@@ -51,6 +88,41 @@ def augmented_images(
         lambda index, batch_u8: _augment(to_network_input(batch_u8), augmentation, seed, index),
         num_parallel_calls=_PARALLEL,
     ).prefetch(_PARALLEL)
+
+
+def augmented_with_cells(
+    images_u8: NDArray[np.uint8],
+    boxes: Mapping[int, NDArray[np.float32]],
+    rows: NDArray[np.int64],
+    batch_size: int,
+    augmentation: Augmentation | None,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Batches of images as `augmented_images` gives them, and of cells (b, S/32, S/32): how much of each is boxed.
+
+    Args:
+        images_u8: (m, S, S).
+        boxes: (n, 4) in pixels, by row; see train.data.boxes.
+        rows: of the images.
+        batch_size: images.
+        augmentation: of images and boxes alike; None leaves them as they are.
+        seed: of the augmentation.
+    """
+    side = images_u8.shape[1]
+    nothing = np.zeros((0, 4), np.float32)
+
+    def read(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        masks = painted([boxes.get(int(row), nothing) for row in indices], side)
+        return np.stack([images_u8[indices], masks], axis=-1)
+
+    def change(index: tf.Tensor, both_u8: tf.Tensor) -> Pair:
+        both = tf.cast(both_u8, tf.float32) / 255.0
+        changed = both if augmentation is None else _augment(both, augmentation, seed, index)
+        cells = tf.nn.avg_pool2d(changed[..., 1:], CELL, CELL, "VALID")[..., 0]
+        return tf.repeat(changed[..., :1], 3, axis=-1), cells
+
+    batches = _read_batches(read, (side, side, 2), np.uint8, rows, batch_size).enumerate()
+    return batches.map(change, num_parallel_calls=_PARALLEL).prefetch(_PARALLEL)
 
 
 def plain_images(images_u8: NDArray[np.uint8], rows: NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
@@ -74,14 +146,23 @@ def to_network_input(batch_u8: tf.Tensor) -> tf.Tensor:
 
 def _batched_rows(array: NDArray[np.generic], rows: NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
     """Batches of rows of a memory-mapped array, read when they are needed."""
-    batch_shape = (None, *array.shape[1:])
+    return _read_batches(
+        lambda indices: np.ascontiguousarray(array[indices]), array.shape[1:], array.dtype, rows, batch_size
+    )
 
-    def read(indices: NDArray[np.int64]) -> NDArray[np.generic]:
-        return np.ascontiguousarray(array[indices])
+
+def _read_batches(
+    read: Callable[[NDArray[np.int64]], NDArray[np.generic]],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    rows: NDArray[np.int64],
+    batch_size: int,
+) -> tf.data.Dataset:
+    """Batches of what a function reads of each batch of rows; shape and dtype are those of one row."""
 
     def read_batch(indices: tf.Tensor) -> tf.Tensor:
-        batch = tf.numpy_function(read, [indices], tf.as_dtype(array.dtype))
-        batch.set_shape(batch_shape)
+        batch = tf.numpy_function(read, [indices], tf.as_dtype(dtype))
+        batch.set_shape((None, *shape))
         return batch
 
     return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).map(read_batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from train.audit.grouping import group_by_links, keep_together
 from train.audit.patients import with_groups
 from train.audit.wording import counted
 from train.config import TrainConfig
+from train.data.boxes import boxes_of_rows
 from train.data.image_cache import cache_images
 
 NAMES = ("train", "val", "test")
@@ -41,6 +42,7 @@ class SplitData:
     images_u8: NDArray[np.uint8]  # (m, S, S), memory-mapped
     row_of_record: NDArray[np.int64]  # (n,): picture of each file
     labels: NDArray[np.int64]  # (n,): 0 or 1
+    boxes: Mapping[int, NDArray[np.float32]]  # (k, 4) in pixels of the square by picture, where boxes are told
 
     @property
     def leaks(self) -> bool:
@@ -83,14 +85,17 @@ def load_split_data(
     groups = group_by_links(inventory, ()) if is_phantoms(root) else group_images(inventory, progress)
     together = keep_together(inventory, groups)
     splits = (
-        split_by_folders(inventory) if config.split == "folders" else split_by_group(inventory, together, config.seed)
+        split_by_folders(inventory)
+        if config.split == "folders"
+        else split_by_group(inventory, together, config.seed, config.fractions)
     )
     labels = np.array([record.label for record in inventory.records], np.int64)
     _check_classes(np.array(splits), labels, inventory)
     leak = leak_matrix(splits, together)
     _check_leak(leak, config)
     cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
-    return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels)
+    boxes = boxes_of_rows(inventory, cached.row_of_record, config.image_size, config.aspect)
+    return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels, boxes)
 
 
 def is_phantoms(root: Path) -> bool:

@@ -1,60 +1,81 @@
-"""A network that learns from pairs: what it reads of an image in float, and what it would read of it in int8.
+"""What a network would read of an image in int8, beside what it reads in float: pairs that it learns to answer alike.
 
-The loss is that of the float answer, plus the squared distance between both answers. So the network keeps to what int8
-does not disturb, and its int8 files decide as it does.
+A batch holds images as float features, then some of them again as int8 would have them. The loss is that of all
+answers, plus the squared distance between both answers to an image. So the network keeps to what int8 does not disturb,
+and its int8 files decide as it does. Nearly all that rounding does to an answer it does in the frozen part: see
+docs/experiments.md.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from train.int8.fake_quant import Disagreement, FakeInt8, Logit, OnGrid
-from train.int8.keras_graph import Inputs, Tensor, call, layers_below, layers_in_order, run_layers
-from train.int8.layer_kinds import WEIGHTED, is_rounded
+from train.int8.fake_quant import FakeInt8
+from train.int8.keras_graph import Inputs, Tensor, call, layers_in_order, run_layers
+from train.int8.layer_kinds import is_rounded
 
-# Of the squared distance of logits beside the cross-entropy of one image. Chosen on the validation radiographs of
-# multiregion, int8 against float with min-max ranges: with 1, 12 and 50 the 99th percentile of the change was 0.11
-# (before equalisation), 0.05 and 0.04, and the AUC of the network itself 0.885, 0.916 and 0.932; with 50 logits draw
-# together, and more radiographs come to lie next to the threshold.
-AGREEMENT_WEIGHT = 20.0
+# Of the squared distance of logits beside the cross-entropy of one image; see docs/experiments.md.
+AGREEMENT_WEIGHT = 3.0
+
+# Of the images of a batch one in so many comes twice: agreement needs few, and each costs as much as another image.
+ONE_IN = 3
 
 _BATCH = 16  # images
 
 
-@dataclass(frozen=True)
-class PairedNetwork:
-    """The upper part of a network, twice; its layers are those of the network itself."""
-
-    training: keras.Model  # (exact, rounded) inputs -> probability of the exact; the loss has the distance in it
-    exact: keras.Model  # exact inputs -> probability
+def pairs_in(rows: Tensor) -> Tensor:
+    """How many of the rows of a batch, its last, are its first images again: one in ONE_IN images."""
+    return rows // (ONE_IN + 1)
 
 
-def pair_from(model: keras.Model, seam: str) -> PairedNetwork:
-    """The part of a network above a layer, made to learn from pairs.
+class PairedDropout(layers.Layer):
+    """Dropout of whole channels, the same of an image and its pair: what differs between them is rounding alone.
 
     Args:
-        model: flat, its last layer dense with one unit and a sigmoid. Its trainable layers are trained.
-        seam: name of the layer whose output, exact and rounded, is the input.
+        rate: fraction of the channels dropped.
     """
-    start = model.get_layer(seam).output
-    wrapped = {
-        layer.name: (Logit if layer is model.layers[-1] else OnGrid)(layer)
-        for layer in model.layers
-        if isinstance(layer, WEIGHTED) and layer.trainable
-    }
-    logit = wrapped[model.layers[-1].name]
-    exact_in, rounded_in = (keras.Input(start.shape[1:], name=name) for name in ("exact", "rounded"))
-    exact = run_layers(model, start, exact_in, lambda layer, inputs: _apply(layer, inputs, wrapped))
-    rounded = run_layers(model, start, rounded_in, lambda layer, inputs: _as_int8(layer, inputs, wrapped))
-    answer = logit(_dropout(model)(exact))
-    answer = Disagreement(AGREEMENT_WEIGHT)(answer, logit(exact), logit(rounded))
-    training = keras.Model([exact_in, rounded_in], ops.sigmoid(answer), name=f"{model.name}_paired")
-    return PairedNetwork(training, keras.Model(exact_in, ops.sigmoid(logit(exact)), name=f"{model.name}_exact"))
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self._seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """(rows, ..., c), channels dropped in training."""
+        if not training:
+            return inputs
+        shape = ops.shape(inputs)
+        pairs = pairs_in(shape[0])
+        images = (shape[0] - pairs, *[1] * (len(inputs.shape) - 2), shape[-1])
+        kept = ops.cast(keras.random.uniform(images, seed=self._seeds) >= self.rate, inputs.dtype) / (1.0 - self.rate)
+        return inputs * ops.concatenate([kept, kept[:pairs]])
+
+
+class Disagreement(layers.Layer):
+    """Adds the squared distance of the logits of images and their pairs to the loss, and hands them on.
+
+    Args:
+        weight: of the distance in the loss.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(name="disagreement")
+        self.weight = weight
+
+    def call(self, opinions: Tensor, training: bool = False) -> Tensor:
+        """(rows, k), as they came: k opinions, whose mean is the answer."""
+        if training:
+            rows = ops.shape(opinions)[0]
+            pairs = pairs_in(rows)
+            distance = opinions[:pairs] - opinions[rows - pairs :]
+            of_answers, of_opinions = ops.square(ops.mean(distance, axis=-1)), ops.mean(ops.square(distance), axis=-1)
+            # Opinions apart as well: so none leans on errors of another that happen to be opposite.
+            mean = ops.sum(of_answers + of_opinions) / 2.0 / ops.cast(ops.maximum(pairs, 1), opinions.dtype)
+            self.add_loss(self.weight * mean)
+        return opinions
 
 
 def rounded_like_int8(model: keras.Model, outputs: list[str], bounds: dict[str, tuple[float, float]]) -> list[Tensor]:
@@ -98,22 +119,3 @@ def measure_bounds(model: keras.Model, upto: str, images: NDArray[np.float32]) -
     # int8 must hold zero exactly; where bounds leave it out, fake quantisation moves them and clips the other end.
     lowest, highest = np.minimum(lowest, 0.0), np.maximum(highest, 0.0)
     return {name: (float(low), float(high)) for name, low, high in zip(names, lowest, highest, strict=True)}
-
-
-def _apply(layer: layers.Layer, inputs: Inputs, wrapped: dict[str, layers.Layer]) -> Tensor:
-    """The output of a layer in float, on the grid where it trains; the logit's input in place of the probability."""
-    if isinstance(layer, layers.Dropout) or isinstance(wrapped.get(layer.name), Logit):
-        return inputs[0]
-    return call(wrapped.get(layer.name, layer), inputs)
-
-
-def _as_int8(layer: layers.Layer, inputs: Inputs, wrapped: dict[str, layers.Layer]) -> Tensor:
-    output = _apply(layer, inputs, wrapped)
-    # The logit is rounded by export, in a way of its own.
-    return FakeInt8()(output) if is_rounded(layer) and not isinstance(wrapped.get(layer.name), Logit) else output
-
-
-def _dropout(model: keras.Model) -> layers.Layer:
-    """The dropout before the last layer; none changes nothing."""
-    below = layers_below(model.layers[-1])[0]
-    return below if isinstance(below, layers.Dropout) else layers.Identity()

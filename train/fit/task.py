@@ -11,7 +11,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from train.config import TrainConfig
-from train.data.batches import Examples, augmented_images, plain_images, to_network_input, weigh
+from train.data.batches import (
+    CELL,
+    Examples,
+    augmented_images,
+    augmented_with_cells,
+    plain_images,
+    to_network_input,
+    weigh,
+)
 from train.data.split_data import SplitData
 from train.run_folder import choose_calibration
 
@@ -27,6 +35,17 @@ class Task:
     def examples(self) -> Examples:
         """The different pictures of the train split, their classes weighing the same."""
         return weigh(*self.data.pictures_in("train"))
+
+    def with_cells(self, rows: NDArray[np.int64], draw: int | None) -> tf.data.Dataset:
+        """Batches of rows of the images and of how much of each cell is boxed; changed alike, without a draw not."""
+        config = self.config
+        augmentation, seed = (None, 0) if draw is None else (config.augmentation, _draw_seed(config.seed, draw))
+        return augmented_with_cells(self.data.images_u8, self.data.boxes, rows, config.batch_size, augmentation, seed)
+
+    @property
+    def cells_shape(self) -> tuple[int, int]:
+        """Rows and columns of the cells of an image."""
+        return (self.config.image_size // CELL,) * 2
 
     def augmented(self, rows: NDArray[np.int64], draw: int) -> tf.data.Dataset:
         """Batches of rows of the images, changed at random; each draw changes them anew."""
@@ -45,7 +64,9 @@ class Task:
 
     def predict(self, model: keras.Model, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities (k,) for k rows of the images, not augmented."""
-        return model.predict(self.plain(rows), verbose=0)[:, 0]
+        answers = model.predict(self.plain(rows), verbose=0)
+        # Of a network with a heatmap, the first of two.
+        return (answers[0] if isinstance(answers, list) else answers)[:, 0]
 
 
 def _draw_seed(seed: int, draw: int) -> int:

@@ -1,13 +1,13 @@
-"""Transfer learning: the head on the frozen backbone, then the upper blocks, both on cached features.
+"""Transfer learning: what lies above the cut learns from cached features of the frozen part below it.
 
-Batch normalisation stays in inference mode: its statistics are those of ImageNet, and batches of cached features of one
-draw would not estimate better ones (Keras guide "Transfer learning & fine-tuning").
+Batch normalisation stays in inference mode: its statistics are those of ImageNet, and batches of cached features would
+not estimate better ones (Keras guide "Transfer learning & fine-tuning"). Head and upper blocks learn together, warmed
+up: a head alone, before them, won nothing (docs/experiments.md).
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -15,28 +15,23 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
-from train.data.batches import Examples, epoch_order, stored_features, with_targets
-from train.fit.consistency import PairedNetwork, measure_bounds, pair_from, rounded_like_int8
+from train.data.batches import balanced_order, stored_features
+from train.fit.consistency import ONE_IN, measure_bounds, rounded_like_int8
 from train.fit.epochs import EpochRecord, Phase, fit
-from train.fit.frozen_features import Features, FrozenPart, create_features, open_features
+from train.fit.frozen_features import Features, FrozenPart, create_features, fill, open_features, shapes_of
+from train.fit.plans import averaged_cosine
 from train.fit.task import Task
+from train.fit.teaching import LEAST_SHARE, TaughtPart, paired_batches, targets, taught_part
 from train.fit.whole import fit_from_random_values
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import put_on_grid
+from train.int8.keras_graph import answer_layer
 from train.models import find_network
-from train.networks import POOL
+from train.networks.heads import OPINIONS
 from train.progress import progress_bar
 
-_ROUNDED = "rounded_"  # before the name of a seam: its features as int8 would have them
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """One of the two phases."""
-
-    name: str  # of the phase
-    seam: str  # layer whose cached output is learnt from; those above it train
-    rate: float  # of Adam at the start
+_ROUNDED = "rounded_"  # before the name of the cut: its features as int8 would have them
+_CELLS = "cells"  # name of the array of how much of each cell is boxed
 
 
 def fit_pretrained_or_random(model: keras.Model, task: Task) -> list[EpochRecord]:
@@ -46,18 +41,16 @@ def fit_pretrained_or_random(model: keras.Model, task: Task) -> list[EpochRecord
 
 
 def fit_transfer(model: keras.Model, task: Task) -> list[EpochRecord]:
-    """The history of both phases of a pretrained network; its entry in the table names the cut of the second."""
+    """The history of a pretrained network; its entry in the table names the cut."""
     cut = _cut(task.config.model)
+    # Rounded before anything is learnt from them: so the layers above learn what int8 will read.
     calibration = task.calibration_images()
     equalise(model, calibration)
     put_on_grid(model)
-    features = _cached_features(model, [cut, POOL], task, calibration)
-    head = _Stage("head", POOL, task.config.learning_rate)
-    history: list[EpochRecord] = []
-    for stage in (head, _Stage("fine-tuning", cut, task.config.fine_tune_rate)):
-        _freeze_below(model, stage.seam)
-        history += fit(_phase(stage, pair_from(model, stage.seam), features, task), task.folder / stage.name)
-        put_on_grid(model)
+    features = _cached_features(model, cut, task, calibration)
+    _freeze_below(model, cut)
+    history = fit(_phase(taught_part(model, cut), features, cut, task), task.folder / "transfer")
+    put_on_grid(model)
     return history
 
 
@@ -70,69 +63,76 @@ def _cut(model: str) -> str:
 
 
 def _freeze_below(model: keras.Model, seam: str) -> None:
-    """Lets the layers above a seam train, but for normalisation."""
+    """Lets the layers above a seam train, but for normalisation, and for the mean of a head's opinions."""
     names = [layer.name for layer in model.layers]
-    above = set(names[names.index(seam) + 1 :])
+    fixed = {answer_layer(model).name} if OPINIONS in names else set()
+    above = set(names[names.index(seam) + 1 :]) - fixed
     for layer in model.layers:
         layer.trainable = layer.name in above and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _phase(stage: _Stage, pair: PairedNetwork, features: Features, task: Task) -> Phase:
-    """A phase on rows of feature arrays: `draws` blocks of the training pictures, then the validation pictures."""
+def _phase(part: TaughtPart, features: Features, cut: str, task: Task) -> Phase:
+    """The phase on rows of features: `draws` blocks of the training pictures, the same unchanged, then validation."""
     config, examples = task.config, task.examples()
-    exact, rounded = features[stage.seam], features[f"{_ROUNDED}{stage.seam}"]
-    count = examples.rows.size
-    val_rows = np.arange(config.draws * count, exact.shape[0])
+    exact, rounded, cells = features[cut], features[f"{_ROUNDED}{cut}"], features[_CELLS]
+    images = max(1, config.batch_size * ONE_IN // (ONE_IN + 1))  # in a batch, some of them twice
+    count, plain_row = examples.rows.size, config.draws * examples.rows.size
+    uncut = np.asarray(cells[plain_row : plain_row + count], np.float32).sum(axis=(1, 2))
 
     def batches(epoch: int) -> tf.data.Dataset:
-        first_row = (epoch % config.draws) * count
-        of_draw = Examples(first_row + np.arange(count), examples.labels, examples.weights)
-        order = epoch_order(of_draw, config.seed, epoch)
-        both = (stored_features(array, order.rows, config.batch_size) for array in (exact, rounded))
-        return with_targets(tf.data.Dataset.zip(*both), order, config.batch_size)
+        chosen = balanced_order(examples, config.draws, LEAST_SHARE, config.seed, epoch)
+        taught = targets(part, chosen, cells[chosen.rows], uncut[chosen.rows % count])
+        stored = (stored_features(array, chosen.rows, images) for array in (exact, rounded))
+        return paired_batches(*stored, taught, images)
 
     def predict_validation() -> NDArray[np.float32]:
-        return pair.exact.predict(stored_features(exact, val_rows, config.batch_size), verbose=0)[:, 0]
+        rows = np.arange(plain_row + count, len(exact))
+        return part.exact.predict(stored_features(exact, rows, config.batch_size), verbose=0)[:, 0]
 
     return Phase(
-        name=stage.name,
-        model=pair.training,
+        name="transfer",
+        model=part.training,
         epochs=config.epochs,
-        learning_rate=stage.rate,
+        plan=averaged_cosine(config.fine_tune_rate, config.epochs * -(-count // images)),
         examples=count,
-        batch_size=config.batch_size,
+        batch_size=images,
         batches=batches,
         predict=predict_validation,
         validation_labels=task.data.pictures_in("val")[1],
+        loss=part.losses(),
+        metrics=part.metrics(),
     )
 
 
-def _cached_features(model: keras.Model, seams: list[str], task: Task, calibration: NDArray[np.float32]) -> Features:
-    """Features of every draw of the training pictures, then of the validation pictures; from disk where whole."""
+def _cached_features(model: keras.Model, cut: str, task: Task, calibration: NDArray[np.float32]) -> Features:
+    """What the layers above the cut see of each picture, and how much of its cells is boxed; from disk where whole.
+
+    Rows are every draw of the training pictures, these unchanged, then the validation pictures.
+    """
     folder = task.folder / "features"
     complete = folder / "complete"
     if complete.is_file():
         return open_features(folder)
     shutil.rmtree(folder, ignore_errors=True)
     (train_rows, _), (val_rows, _) = task.data.pictures_in("train"), task.data.pictures_in("val")
-    part = FrozenPart(model.inputs[0], _frozen_tensors(model, seams, calibration))
-    total = task.config.draws * train_rows.size + val_rows.size
-    features, row = create_features(folder, part, total), 0
+    parts = _frozen_parts(model, cut, calibration)
+    draws = task.config.draws
+    total, row = (draws + 1) * train_rows.size + val_rows.size, 0
+    features = create_features(folder, shapes_of(parts) | {_CELLS: task.cells_shape}, total)
     with progress_bar("features") as bar:
-        for draw in range(task.config.draws):
-            row = part.fill(task.augmented(train_rows, draw), features, row, lambda done: bar.update(done, total))
-        part.fill(task.plain(val_rows), features, row, lambda done: bar.update(done, total))
+        for rows, draw in [*((train_rows, draw) for draw in range(draws)), (train_rows, None), (val_rows, None)]:
+            batches = task.with_cells(rows, draw)
+            row = fill(parts, batches, features, _CELLS, row, lambda done: bar.update(done, total))
     for array in features.values():
         array.flush()
     complete.touch()
     return open_features(folder)
 
 
-def _frozen_tensors(
-    model: keras.Model, seams: list[str], calibration: NDArray[np.float32]
-) -> dict[str, keras.KerasTensor]:
-    """Both seams of the network, and both as int8 would have them, by name."""
+def _frozen_parts(model: keras.Model, cut: str, calibration: NDArray[np.float32]) -> list[FrozenPart]:
+    """The network up to the cut in float, and in int8."""
     # The images that export will calibrate with: so the rounding here is that of the int8 file.
-    rounded = rounded_like_int8(model, seams, measure_bounds(model, seams[-1], calibration))
-    exact = {name: model.get_layer(name).output for name in seams}
-    return exact | {f"{_ROUNDED}{name}": tensor for name, tensor in zip(seams, rounded, strict=True)}
+    (rounded,) = rounded_like_int8(model, [cut], measure_bounds(model, cut, calibration))
+    image = model.inputs[0]
+    exact = FrozenPart(image, {cut: model.get_layer(cut).output})
+    return [exact, FrozenPart(image, {f"{_ROUNDED}{cut}": rounded}, int8=True)]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from train.data.batches import epoch_order, with_targets
 from train.fit.epochs import EpochRecord, Phase, fit
+from train.fit.plans import falling_by_root
 from train.fit.task import Task
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import put_on_grid, with_kernels_on_grid
@@ -56,7 +57,7 @@ def _fit_whole(name: str, model: keras.Model, task: Task) -> list[EpochRecord]:
         name=name,
         model=model,
         epochs=config.epochs,
-        learning_rate=config.learning_rate,
+        plan=falling_by_root(config.learning_rate, config.epochs),
         examples=examples.rows.size,
         batch_size=config.batch_size,
         batches=batches,

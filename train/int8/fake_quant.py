@@ -66,23 +66,6 @@ class Logit(OnGrid):
         return ops.matmul(inputs, kernel) + bias
 
 
-class Disagreement(layers.Layer):
-    """Adds the mean squared distance of two logits of the same image to the loss, and hands on its first input.
-
-    Args:
-        weight: of the distance in the loss.
-    """
-
-    def __init__(self, weight: float) -> None:
-        super().__init__(name="disagreement")
-        self.weight = weight
-
-    def call(self, answer: Tensor, exact: Tensor, rounded: Tensor) -> Tensor:
-        """The answer."""
-        self.add_loss(self.weight * ops.mean(ops.square(exact - rounded)))
-        return answer
-
-
 def on_grid(kernel: Tensor, layer: layers.Layer) -> Tensor:
     """The nearest kernel whose output channels are integers of -127 to 127 times one scale each."""
     grey = _reads_grey(layer)

@@ -8,7 +8,15 @@ from train.fit.backend import prepare_backend
 
 prepare_backend(0)
 
-from train.data.batches import augmented_images, epoch_order, plain_images, weigh, with_targets  # noqa: E402
+from train.data.batches import (  # noqa: E402
+    augmented_images,
+    augmented_with_cells,
+    balanced_order,
+    epoch_order,
+    plain_images,
+    weigh,
+    with_targets,
+)
 
 NONE = Augmentation(rotation_degrees=0.0, shift=0.0, zoom=0.0, flip=False)
 # Bilinear resampling at whole pixel positions; what is left is float32 rounding of the transform.
@@ -86,3 +94,42 @@ def test_both_classes_weigh_the_same(positives):
     examples = weigh(np.arange(10), labels)
     assert examples.weights[labels == 1].sum() == pytest.approx(examples.weights[labels == 0].sum())
     assert examples.weights.mean() == pytest.approx(1.0)
+
+
+def test_boxes_are_changed_as_their_image_is():
+    grey = np.zeros((1, 96, 96), np.uint8)
+    grey[0, 32:64, 0:32] = 255
+    boxes = {0: np.array([[0, 32, 32, 64]], np.float32)}
+    rows = np.zeros(8, np.int64)
+    ((images, cells),) = augmented_with_cells(
+        grey, boxes, rows, 8, Augmentation(180.0, 0.1, 0.2), seed=3
+    ).as_numpy_iterator()
+    assert images.shape == (8, 96, 96, 3)
+    # What is white is boxed: so each cell is boxed as far as it is white.
+    np.testing.assert_allclose(cells, images[..., 0].reshape(8, 3, 32, 3, 32).mean(axis=(2, 4)), atol=1e-5)
+    assert np.ptp(cells, axis=0).max() > 0.5  # and they were changed
+
+
+def test_without_augmentation_cells_tell_how_much_of_them_is_boxed():
+    boxes = {1: np.array([[32, 0, 64, 16]], np.float32)}
+    images_u8 = np.zeros((2, 64, 64), np.uint8)
+    ((_, cells),) = augmented_with_cells(images_u8, boxes, np.array([0, 1]), 2, None).as_numpy_iterator()
+    np.testing.assert_array_equal(cells, [[[0, 0], [0, 0]], [[0, 0.5], [0, 0]]])
+
+
+def test_a_balanced_order_has_the_rarer_class_often_and_no_row_twice_before_all_were_there():
+    examples = weigh(np.arange(100), (np.arange(100) < 10).astype(np.int64))
+    order = balanced_order(examples, draws=6, least_share=0.35, seed=0, epoch=0)
+    assert order.rows.size == 100 and order.labels.sum() == 35
+    np.testing.assert_array_equal(order.labels, order.rows % 100 < 10)
+    assert np.unique(order.rows).size == 100
+    assert order.weights[order.labels == 1].sum() == pytest.approx(order.weights[order.labels == 0].sum())
+    other = balanced_order(examples, draws=6, least_share=0.35, seed=0, epoch=1)
+    assert not np.array_equal(order.rows, other.rows)
+    few = balanced_order(examples, draws=1, least_share=0.35, seed=0, epoch=0)
+    assert np.bincount(few.rows[few.labels == 1], minlength=10).tolist().count(4) == 5  # 35 of 10: 3 or 4 times each
+
+
+def test_a_class_that_is_no_rarer_than_that_keeps_its_share():
+    examples = weigh(np.arange(10), (np.arange(10) < 4).astype(np.int64))
+    assert balanced_order(examples, draws=2, least_share=0.35, seed=0, epoch=0).labels.sum() == 4

@@ -1,0 +1,51 @@
+"""Thresholds keep what was asked for, on validation radiographs, and lie between probabilities."""
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import DataError
+from train.config import TrainConfig
+from train.operating_point import choose_operating_point
+
+LABELS = np.array([0, 0, 0, 0, 1, 0, 1, 1, 1, 1])
+PROBABILITIES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+def test_without_a_wish_the_sum_of_sensitivity_and_specificity_is_the_largest():
+    point = choose_operating_point(LABELS, PROBABILITIES)
+    assert point.rule == "youden" and point.wanted is None
+    assert point.threshold == pytest.approx(0.35)
+    assert (point.sensitivity.value, point.specificity.value) == (1.0, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("wish", "threshold", "sensitivity", "specificity"),
+    [
+        ({"sensitivity": 0.8}, 0.55, 0.8, 1.0),
+        ({"sensitivity": 0.9}, 0.35, 1.0, 0.8),
+        ({"specificity": 0.7}, 0.35, 1.0, 0.8),
+        ({"specificity": 0.9}, 0.55, 0.8, 1.0),
+    ],
+)
+def test_a_wish_is_kept_at_the_least_price(wish, threshold, sensitivity, specificity):
+    point = choose_operating_point(LABELS, PROBABILITIES, **wish)
+    assert point.rule == next(iter(wish)) and point.wanted == next(iter(wish.values()))
+    assert point.threshold == pytest.approx(threshold)
+    assert (point.sensitivity.value, point.specificity.value) == (sensitivity, specificity)
+    assert point.sensitivity.low < sensitivity <= point.sensitivity.high
+
+
+def test_a_threshold_can_be_reached_and_missed_even_where_every_probability_is_1():
+    point = choose_operating_point(np.array([1, 0]), np.array([1.0, 1.0]), specificity=0.5)
+    assert 0.0 < point.threshold < 1.0
+
+
+def test_two_wishes_are_refused():
+    with pytest.raises(DataError, match="one of them, not both"):
+        TrainConfig("cnn", sensitivity=0.9, specificity=0.9)
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1.0, 0.0, 0.0)])
+def test_fractions_that_are_no_split_are_refused(fractions):
+    with pytest.raises(DataError, match="--fractions"):
+        TrainConfig("cnn", fractions=fractions)

@@ -1,0 +1,146 @@
+"""The trained part of a network beside what it is taught with: the label of each image, and where its fractures are.
+
+Each opinion of a head is taught on its own, so that none leans on the other; the answer is their mean. A map learns
+cell by cell: of an image the boxed cells weigh together as much as one answer, and so do all others. Cells that a box
+merely touches teach nothing, and neither do those of a fractured image whose boxes are not told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from numpy.typing import NDArray
+
+from train.data.batches import Examples
+from train.fit.consistency import AGREEMENT_WEIGHT, ONE_IN, Disagreement, PairedDropout
+from train.int8.fake_quant import Logit, OnGrid
+from train.int8.keras_graph import Inputs, Tensor, answer_layer, call, run_layers
+from train.int8.layer_kinds import WEIGHTED
+from train.networks.heads import FRACTURE_MAP, OPINIONS
+
+SMOOTHING = 0.05  # of labels: radiographs are labelled by people, and a fracture may be missed (arXiv:1512.00567)
+
+LEAST_SHARE = 0.35  # of the rarer class in every epoch: seen more often, it is learnt in fewer steps
+
+WHOLE, STRONGEST, CELLS = "whole", "strongest", "cells"  # outputs of the part that is taught, all logits
+
+_BOXED = 0.4  # of the best covered cell of an image: so much of a cell makes it one of a fracture
+_GONE = 0.4  # of a fracture's area: augmentation that leaves less of it inside leaves no fractured image
+
+
+Targets = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]  # labels and weights by output
+
+
+@dataclass(frozen=True)
+class TaughtPart:
+    """The upper part of a network, whose layers are those of the network itself."""
+
+    training: keras.Model  # features of a batch and its pairs -> logits by name
+    exact: keras.Model  # features -> probability (b, 1)
+
+    @property
+    def has_map(self) -> bool:
+        """Whether it learns from boxes."""
+        return CELLS in self.training.output
+
+    def losses(self) -> dict[str, keras.losses.Loss]:
+        """Of each output."""
+        opinion = {"label_smoothing": SMOOTHING, "from_logits": True}
+        return {
+            name: keras.losses.BinaryCrossentropy(**({"from_logits": True} if name == CELLS else opinion))
+            for name in self.training.output
+        }
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """The accuracy of the first opinion."""
+        return {WHOLE: keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")}
+
+
+def taught_part(model: keras.Model, seam: str) -> TaughtPart:
+    """The part of a network above a layer, its kernels on the int8 grid.
+
+    Args:
+        model: flat, with a head of train.networks.heads. Its trainable layers are trained.
+        seam: name of the layer whose output is the input.
+    """
+    start = model.get_layer(seam).output
+    features = keras.Input(start.shape[1:], name="features")
+    answer = answer_layer(model)
+    found: dict[str, Tensor] = {}
+
+    def make(layer: layers.Layer, inputs: Inputs) -> Tensor:
+        if layer is answer:
+            found[WHOLE] = inputs[0] if has_map else Logit(layer)(inputs[0])
+        if isinstance(layer, layers.Dropout):
+            return PairedDropout(layer.rate)(inputs[0])
+        output = call(OnGrid(layer) if isinstance(layer, WEIGHTED) and layer.trainable else layer, inputs)
+        if layer.name == FRACTURE_MAP:
+            found[CELLS] = output
+        return output
+
+    has_map = any(layer.name == OPINIONS for layer in model.layers)
+    outputs = run_layers(model, start, features, make)
+    exact = keras.Model(features, outputs[0] if has_map else outputs, name=f"{model.name}_exact")
+    opinions = Disagreement(AGREEMENT_WEIGHT)(found.pop(WHOLE))
+    taught = {WHOLE: opinions[:, :1], STRONGEST: opinions[:, 1:]} if has_map else {WHOLE: opinions}
+    return TaughtPart(keras.Model(features, taught | found, name=f"{model.name}_taught"), exact)
+
+
+def targets(part: TaughtPart, examples: Examples, cells: NDArray[np.floating], uncut: NDArray[np.floating]) -> Targets:
+    """What examples teach: (labels, weights) of each output, as tf.data takes them.
+
+    Args:
+        part: what is taught.
+        examples: n of them.
+        cells: (n, h, w), how much of each cell is boxed in the draw.
+        uncut: (n,), sum of the cells before augmentation; 0 where no box is told.
+    """
+    labels, weights = examples.labels.astype(np.float32), examples.weights.astype(np.float32)
+    visible = cells.sum(axis=(1, 2)) / np.maximum(uncut, 1e-6)
+    whole = np.where((labels == 1) & (uncut > 0) & (visible < _GONE), 0.0, weights).astype(np.float32)
+    taught = {name: labels[:, np.newaxis] for name in part.training.output}
+    weighed = {name: whole[:, np.newaxis] for name in part.training.output}
+    if part.has_map:
+        taught[CELLS], weighed[CELLS] = _cell_targets(cells, np.where((labels == 1) & (uncut == 0), 0.0, weights))
+    return taught, weighed
+
+
+def _cell_targets(
+    cells: NDArray[np.floating], weights: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, h, w, 1) labels of cells, and their weights (n, h, w)."""
+    cells = cells.astype(np.float32)
+    best = cells.max(axis=(1, 2), keepdims=True)
+    boxed = (cells > 0) & (cells >= _BOXED * best)
+    clear = cells == 0
+    count = cells[0].size
+    # The loss is the mean over all cells: boxed ones share the weight of an image, and so do all others.
+    share = np.where(boxed, count / np.maximum(boxed.sum(axis=(1, 2), keepdims=True), 1), clear.astype(np.float32))
+    weighed = share * weights[:, np.newaxis, np.newaxis]
+    return boxed[..., np.newaxis].astype(np.float32), weighed.astype(np.float32)
+
+
+def paired_batches(
+    exact: tf.data.Dataset, rounded: tf.data.Dataset, targets: Targets, batch_size: int
+) -> tf.data.Dataset:
+    """(features, labels, weights) batches: images as float features, then the first of them as int8 would have them.
+
+    Args:
+        exact: batches of features.
+        rounded: of the same images.
+        targets: of the images.
+        batch_size: images.
+    """
+    taught = tf.data.Dataset.from_tensor_slices(targets).batch(batch_size)
+
+    def join(of_exact: tf.Tensor, of_rounded: tf.Tensor, target: Any) -> Any:
+        pairs = tf.shape(of_exact)[0] // ONE_IN
+        both = tf.nest.map_structure(lambda values: tf.concat([values, values[:pairs]], axis=0), target)
+        return tf.concat([of_exact, of_rounded[:pairs]], axis=0), *both
+
+    return tf.data.Dataset.zip(exact, rounded, taught).map(join)

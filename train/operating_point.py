@@ -1,0 +1,69 @@
+"""The threshold of a network, chosen on validation radiographs alone, and what it is worth there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.metrics import Estimate, wilson
+
+YOUDEN, SENSITIVITY, SPECIFICITY = "youden", "sensitivity", "specificity"
+
+_LEAST, _MOST = 0.001, 0.999  # int8 probabilities end at 0.996: beyond, one decision would never come
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and how it was chosen."""
+
+    rule: str  # `youden`, or `sensitivity` or `specificity` where a value of it was asked for
+    wanted: float | None  # the value asked for
+    threshold: float  # a probability at or above it is positive
+    sensitivity: Estimate  # on the validation radiographs, Wilson interval, as the next
+    specificity: Estimate
+
+
+def choose_operating_point(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> OperatingPoint:
+    """The threshold in the middle between two neighbouring probabilities that serves a rule best.
+
+    Without a wish it is Youden's (1950, doi 10.1002/1097-0142(1950)3:1): the largest sum of sensitivity and
+    specificity. With a sensitivity, the largest specificity that keeps it, and the other way round.
+
+    Args:
+        labels: (n,) 0 or 1, both among them; of validation radiographs.
+        probabilities: (n,) of the calibrated network.
+        sensitivity: least one wished.
+        specificity: least one wished; of both one at most.
+    """
+    thresholds = _between(probabilities)
+    decided = probabilities[np.newaxis, :] >= thresholds[:, np.newaxis]
+    found, left = decided[:, labels == 1].mean(axis=1), (~decided)[:, labels == 0].mean(axis=1)
+    if sensitivity is not None:
+        best = int(np.argmax(np.where(found >= sensitivity, left, -1.0)))
+    elif specificity is not None:
+        best = int(np.argmax(np.where(left >= specificity, found, -1.0)))
+    else:
+        best = int(np.argmax(found + left))
+    rule = SENSITIVITY if sensitivity is not None else SPECIFICITY if specificity is not None else YOUDEN
+    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    return OperatingPoint(
+        rule=rule,
+        wanted=sensitivity if sensitivity is not None else specificity,
+        threshold=float(thresholds[best]),
+        sensitivity=wilson(round(found[best] * positives), positives),
+        specificity=wilson(round(left[best] * negatives), negatives),
+    )
+
+
+def _between(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Every threshold that decides otherwise than its neighbours, in rising order, each as far from both as can be."""
+    known = np.unique(probabilities.astype(np.float64))
+    middles = (known[:-1] + known[1:]) / 2
+    return np.clip(np.concatenate([[known[0] / 2], middles, [(known[-1] + 1.0) / 2]]), _LEAST, _MOST)
