@@ -192,6 +192,8 @@ def _refuse_others(page: _Page) -> None:
         raise FormatError("damaged: its directory lacks its size")
     if page.bits > 8 and page.samples > 1 and page.one(_PLANAR, 1) == 2:
         raise FormatError("a TIFF of more than 8 bits whose colours lie apart; save it interleaved", "unsupported")
+    if page.is_tiled and _STRIP_OFFSETS in page.tags:
+        raise FormatError("damaged: it has both strips and tiles")
     if page.is_tiled and not (0 < page.one(_TILE_WIDTH, 0) <= 32_768 and 0 < page.one(_TILE_HEIGHT, 0) <= 32_768):
         raise FormatError("damaged: its tiles have no possible size")
 

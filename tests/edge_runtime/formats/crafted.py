@@ -66,10 +66,12 @@ def tiff(
     compression: int = 1,
     photometric: int | None = None,
     rows_per_strip: int | None = None,
-    tags: Mapping[int, int] | None = None,
+    tile: int | None = None,
+    big: bool = False,
+    tags: Mapping[int, int | None] | None = None,
     alter: Mapping[int, bytes] | None = None,
 ) -> bytes:
-    """A TIFF of strips.
+    """A TIFF of strips, or of tiles.
 
     Args:
         samples: uint8 or uint16, (H, W) or (H, W, 3 or 4).
@@ -78,37 +80,57 @@ def tiff(
         compression: 1 none, 8 deflate.
         photometric: 0 white is zero, 1 black is zero, 2 colours.
         rows_per_strip: rows in each.
-        tags: more, or others, as 32-bit numbers.
-        alter: number of a strip -> its bytes as they are to be stored.
+        tile: side of square tiles in place of strips.
+        big: whether to write a BigTIFF.
+        tags: more, or others, as 32-bit numbers; None leaves one out.
+        alter: number of a strip or tile -> its bytes as they are to be stored.
     """
     height, width = samples.shape[:2]
     channels = 1 if samples.ndim == 2 else samples.shape[2]
     bits = bits or 8 * samples.dtype.itemsize
     rows_per_strip = rows_per_strip or height
-    strips = []
-    for number, top in enumerate(range(0, height, rows_per_strip)):
-        part = samples[top : top + rows_per_strip]
+    parts = []
+    for number, part in enumerate(_tiles(samples, tile) if tile else _strips(samples, rows_per_strip)):
         raw = _packed_12(part) if bits == 12 else part.astype(f"{order}u{bits // 8}").tobytes()
-        strip = zlib.compress(raw) if compression == 8 else raw
-        strips.append((alter or {}).get(number, strip))
+        parts.append((alter or {}).get(number, zlib.compress(raw) if compression == 8 else raw))
     entries = {256: width, 257: height, 259: compression, 262: (1 if channels == 1 else 2), 277: channels}
-    entries |= {278: rows_per_strip} | ({262: photometric} if photometric is not None else {})
-    entries |= {338: 2} if channels == 4 else {}
-    entries |= dict(tags or {})
-    arrays = {258: [bits] * channels, 273: [], 279: [len(strip) for strip in strips]}
-    at = 8
-    for strip in strips:
-        arrays[273].append(at)
-        at += len(strip)
-    blobs, directory = b"", []
-    for tag, values in sorted({**{tag: [value] for tag, value in entries.items()}, **arrays}.items()):
+    entries |= {322: tile, 323: tile} if tile else {278: rows_per_strip}
+    entries |= ({262: photometric} if photometric is not None else {}) | ({338: 2} if channels == 4 else {})
+    at = 16 if big else 8
+    offsets = [at + sum(map(len, parts[:number])) for number in range(len(parts))]
+    arrays = {258: [bits] * channels, (324 if tile else 273): offsets, (325 if tile else 279): list(map(len, parts))}
+    listed: dict[int, list[int]] = {**{tag: [value] for tag, value in entries.items()}, **arrays}
+    for tag, value in (tags or {}).items():
+        if value is None:
+            del listed[tag]
+        else:
+            listed[tag] = [value]
+    return _tiff_file(b"".join(parts), listed, order, big)
+
+
+def _strips(samples: NDArray[np.integer], rows: int) -> list[NDArray[np.integer]]:
+    return [samples[top : top + rows] for top in range(0, len(samples), rows)]
+
+
+def _tiles(samples: NDArray[np.integer], side: int) -> list[NDArray[np.integer]]:
+    margins = [(0, -size % side) for size in samples.shape[:2]] + [(0, 0)] * (samples.ndim - 2)
+    whole = np.pad(samples, margins)
+    tops, lefts = range(0, whole.shape[0], side), range(0, whole.shape[1], side)
+    return [whole[top : top + side, left : left + side] for top in tops for left in lefts]
+
+
+def _tiff_file(pixels: bytes, listed: Mapping[int, list[int]], order: str, big: bool) -> bytes:
+    room, offset_form, count_form = (8, "Q", "Q") if big else (4, "I", "H")
+    at, blobs, directory = (16 if big else 8) + len(pixels), b"", b""
+    for tag, values in sorted(listed.items()):
         inline = struct.pack(f"{order}{len(values)}I", *values)
-        if len(inline) > 4:
-            inline, blobs = struct.pack(f"{order}I", at + len(blobs)), blobs + inline
-        directory.append(struct.pack(f"{order}HHI", tag, 4, len(values)) + inline)
+        if len(inline) > room:
+            inline, blobs = struct.pack(f"{order}{offset_form}", at + len(blobs)), blobs + inline
+        directory += struct.pack(f"{order}HH{offset_form}", tag, 4, len(values)) + inline.ljust(room, b"\0")
     start = b"II" if order == "<" else b"MM"
-    head = start + struct.pack(f"{order}HI", 42, at + len(blobs))
-    return head + b"".join(strips) + blobs + struct.pack(f"{order}H", len(directory)) + b"".join(directory) + bytes(4)
+    begin = at + len(blobs)
+    head = start + (struct.pack(f"{order}HHHQ", 43, 8, 0, begin) if big else struct.pack(f"{order}HI", 42, begin))
+    return head + pixels + blobs + struct.pack(f"{order}{count_form}", len(listed)) + directory + bytes(room)
 
 
 def _packed_12(samples: NDArray[np.integer]) -> bytes:
