@@ -28,7 +28,7 @@ MODEL_VARIABLE = "EDGE_MODEL"
 MODEL_SUFFIXES = (".tflite", ".onnx")
 # The first that a bundle has is taken.
 PRECISIONS = ("int8", "mixed", "float32")
-MOST_MODEL_BYTES = 1 << 30  # of any file of a bundle: it lies in memory
+MOST_MODEL_BYTES = 256 << 20  # of any file of a bundle: it lies in memory
 _MOST_MANIFEST_BYTES = 16 << 20
 
 _SHIPPED_BUNDLE = Path(__file__).with_name("model")

@@ -15,7 +15,8 @@ _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _COEFFICIENT_BYTES = 2
 # Each scan is a pass over all pixels, and one may be a few bytes long.
 _MOST_PIXELS_OF_SCANS = 400_000_000
-_PIECE = 1 << 20
+_PIECE = 1 << 20  # bytes
+_LOOK_BACK_BYTES = 4096
 _CONVERT = "save it as PNG, TIFF or DICOM first"
 
 
@@ -48,7 +49,9 @@ def read_header(stream: BinaryIO) -> Header:
     width, height, components, bits = frame
     # All coefficients are held where one component or one bit of them comes at a time.
     holds_all = coding == _PROGRESSIVE or body[0] < components
-    _check_scans(stream, width * height if holds_all else 0)
+    if holds_all:
+        _check_scans(stream, width * height)
+    _check_end(stream)
     peak = (2 if components == 1 else 5) + (_COEFFICIENT_BYTES * components if holds_all else 0)
     return Header(width, height, peak, bits=bits)
 
@@ -84,17 +87,29 @@ def _refuse_others(bits: int, coding: int) -> None:
 
 
 def _check_scans(stream: BinaryIO, pixels: int) -> None:
-    """Refuses a file without its end, and so many scans of so many pixels that decoding would take minutes.
-
-    A decoder takes what has the right length for whole, though a program wrote but half of it. The two markers stand
-    nowhere inside a scan.
-    """
-    scans, has_end, last = 1, False, b""
+    """Refuses so many scans of so many pixels that decoding would take minutes. The marker stands inside no scan."""
+    start, scans, last = stream.tell(), 1, b""
     while block := stream.read(_PIECE):
         scans += (last + block).count(b"\xff\xda")
-        has_end = has_end or b"\xff\xd9" in last + block
         last = block[-1:] if block[-1:] == b"\xff" else b""
-    if not has_end:
-        raise FormatError("truncated: its end is missing", "truncated")
     if scans * pixels > _MOST_PIXELS_OF_SCANS:
         raise FormatError(f"{scans} scans of {pixels / MEGABYTE:.1f} megapixels; save it as baseline JPEG", "too_large")
+    stream.seek(start)
+
+
+def _check_end(stream: BinaryIO) -> None:
+    """Refuses a file without its end, from here on: a decoder is content with any bytes of the right number.
+
+    The end is looked for at the end; what cameras write behind it may be megabytes, so then everywhere.
+    """
+    start = stream.tell()
+    stream.seek(max(start, stream.seek(0, 2) - _LOOK_BACK_BYTES))
+    if b"\xff\xd9" in stream.read():
+        return
+    stream.seek(start)
+    last = b""
+    while block := stream.read(_PIECE):
+        if b"\xff\xd9" in last + block:
+            return
+        last = block[-1:]
+    raise FormatError("truncated: its end is missing", "truncated")

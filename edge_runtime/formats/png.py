@@ -130,10 +130,10 @@ class _Pixels:
 
 def _chunks(stream: BinaryIO, pixels: _Pixels) -> Iterator[tuple[bytes, bytes]]:
     """(kind, content) of each chunk after the first, of those that are small; pixels go where they are counted."""
-    kind = b""
+    kind, end = b"", stream.tell() + left_in(stream)
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", read_exactly(stream, 8))
-        if length > left_in(stream):
+        if stream.tell() + length > end:
             raise FormatError("truncated: a chunk is longer than the file", "truncated")
         if kind not in (b"IDAT", b"fdAT") and length > MOST_HEADER_BYTES:
             raise FormatError(f"a chunk {_shown(kind)} of {length} bytes", "too_large")

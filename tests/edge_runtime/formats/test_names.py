@@ -114,3 +114,11 @@ def test_thousands_of_scans_of_a_large_image_are_refused():
     many[at + 5 : at + 9] = (2000).to_bytes(2, "big") * 2
     code, message = refusal(bytes(many))
     assert code == "too_large" and "scans" in message
+
+
+def test_the_end_of_a_jpeg_may_be_followed_by_what_a_camera_adds():
+    whole = jpeg()
+    for more in (b"\0", b"more" * 3000, b"\xff" + bytes(3_000_000)):
+        np.testing.assert_array_equal(read_grey(whole + more), read_grey(whole))
+    cut = whole[:-2] + bytes(3_000_000)
+    assert refusal(cut)[0] == "truncated"
