@@ -336,3 +336,11 @@ def test_a_bundle_of_recomputed_hashes_around_a_broken_model_is_a_model_error(bu
     altered(bundle_copy, name, embed(bytes(model), embedded.spec, ".tflite"))
     with pytest.raises(ModelError, match="its tables are damaged"):
         open_model(bundle_copy, "litert")
+
+
+def test_a_file_larger_than_any_model_is_refused_unread(tmp_path):
+    path = tmp_path / "model.tflite"
+    with path.open("wb") as stream:
+        stream.truncate(bundles.MOST_MODEL_BYTES + 1)
+    with pytest.raises(ModelError, match="larger than any file of a bundle"):
+        open_model(path)

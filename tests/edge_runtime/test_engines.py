@@ -220,3 +220,37 @@ def test_tflite_runtime_agrees_with_litert(
     found = [json.loads(line)["probability"] for line in done.stdout.splitlines()]
     expected = answers(opened(tiny_bundle, precision, "litert"), images_u8[2:])
     assert np.abs(expected - found).max() <= tolerance
+
+
+def test_tflite_runtime_is_driven_as_its_successor(tiny_bundle, tmp_path, monkeypatch):
+    # tflite-runtime has no wheel for new Pythons: under its name stands LiteRT, whose interpreter has the same methods.
+    package = tmp_path / "tflite_runtime"
+    package.mkdir()
+    (package / "__init__.py").write_text("__version__ = '2.14.0'\n")
+    (package / "interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tiny_bundle / "model_int8.tflite"
+    spec, image_u8 = read_embedded_spec(path).spec, np.full((32, 32), 90, np.uint8)
+    found = open_engine(path, spec, "tflite-runtime", 1)
+    assert (found.name, found.version, found.settings) == ("tflite-runtime", "2.14.0", {"threads": 1})
+    assert found.run(image_u8)["probability"] == open_engine(path, spec, "litert").run(image_u8)["probability"]
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_an_engine_that_fails_while_it_runs_is_a_model_error(tiny_bundle, engine):
+    path = tiny_bundle / f"model_int8{engines.suffix_of(engine)}"
+    opened = open_engine(path, read_embedded_spec(path).spec, engine)
+    with pytest.raises(ModelError, match="cannot run it"):
+        opened.run(np.zeros((40, 40), np.uint8))
+
+
+def test_a_processor_that_is_not_known_gets_the_careful_setting(tiny_bundle, monkeypatch, tmp_path):
+    from edge_runtime.engines import onnx_runtime
+
+    path = tiny_bundle / "model_int8.onnx"
+    spec = read_embedded_spec(path).spec
+    monkeypatch.setattr(onnx_runtime, "_PROCESSOR", tmp_path / "absent")
+    monkeypatch.setattr(onnx_runtime.platform, "machine", lambda: "x86_64")
+    assert open_engine(path, spec, "onnxruntime").settings["session.x64quantprecision"] == "1"
+    monkeypatch.setattr(onnx_runtime.platform, "machine", lambda: "aarch64")
+    assert open_engine(path, spec, "onnxruntime").settings == {}

@@ -152,3 +152,13 @@ def test_a_bundle_without_models_is_a_model_error(bundle_copy):
         rewrite(bundle_copy, name, None)
     with pytest.raises(ModelError, match="no model file"):
         list(run_self_test(bundle_copy))
+
+
+def test_a_golden_image_that_the_manifest_does_not_list_is_a_model_error(bundle_copy):
+    path = bundle_copy / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    name = next(name for name in manifest["files"] if name.startswith("golden/") and name.endswith(".png"))
+    del manifest["files"][name]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="the manifest lists no"):
+        list(run_self_test(bundle_copy))

@@ -127,3 +127,22 @@ def test_a_pgm_value_above_its_white_is_damage():
 @pytest.mark.parametrize("content", [b"P1\n# bits\n4 2\n1010\n0 1 01\n", b"P4\n4 2\n\xa0\x50"])
 def test_a_bitmap_of_netpbm_has_1_for_black(content):
     assert read_grey(content).tolist() == [[0, 255, 0, 255], [255, 0, 255, 0]]
+
+
+def test_numbers_of_plain_files_that_are_none_or_too_large_are_damage():
+    for text in (b"P2\n2 1\n100\n1 99999999999\n", b"P2\n2 1\n100\n1 70000\n", b"P2\n2 1\n100\n1 " + b"9" * 2_200_000):
+        assert code(text) == "unreadable"
+
+
+def test_a_plain_file_of_several_blocks_and_comments_is_whole():
+    numbers = b" ".join(b"%d" % (n % 251) for n in range(400_000)).replace(b" 77 ", b" # a word\n77 ")
+    grey = read_grey(b"P2\n1000 400\n255\n" + numbers)
+    np.testing.assert_array_equal(grey.ravel(), np.arange(400_000) % 251)
+
+
+def test_a_colour_pgm_of_8_bits_keeps_its_colours():
+    from edge_runtime.images import read_image
+    from tests.edge_runtime.formats.crafted import netpbm
+
+    decoded = read_image(netpbm(np.stack([GREY, GREY, 255 - GREY], -1), 255), colours=True)
+    assert decoded.chroma_u8.shape == (48, 48, 2) and decoded.depth_from == "file"
