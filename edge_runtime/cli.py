@@ -64,6 +64,18 @@ EXIT_SOME_NOT_JUDGED = 1
     show_default=True,
     help="MB that an image file may have.",
 )
+@click.option(
+    *("--tta", "turns"),
+    type=click.Choice(["1", "2", "4"]),
+    default="1",
+    show_default=True,
+    help="Judge each image turned in so many directions, and take the mean: slower, and steadier under rotation.",
+)
+@click.option(
+    "--heatmap",
+    type=click.Path(path_type=Path),
+    help="Write where the network looked over the image: a PNG file; a folder for several images.",
+)
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
@@ -97,6 +109,8 @@ def main(
     side: int,
     file_mb: int,
     require_signature: Path | None,
+    turns: str,
+    heatmap: Path | None,
     self_test: bool,
     bench: int | None,
     watch: Path | None,
@@ -114,8 +128,8 @@ def main(
         raise click.UsageError("--self-test, --bench and --watch: one at a time")
     if images and (self_test or watch):
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
-    if frame and (self_test or bench or watch):
-        raise click.UsageError("--frame is for images that are given")
+    if (frame or heatmap or turns != "1") and (self_test or bench or watch):
+        raise click.UsageError("--frame, --tta and --heatmap are for images that are given")
     limits = Limits(decode_mb * MEGABYTE, side, file_mb * MEGABYTE)
     if require_signature:
         _require_signature(model, require_signature)
@@ -131,7 +145,10 @@ def main(
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.loading import load_predictor
 
-    return _judge_all(load_predictor(model, engine, threads, radiograph_gate, limits), images, frame, as_json)
+    predictor = load_predictor(model, engine, threads, radiograph_gate, limits)
+    if heatmap and not predictor.has_heatmap:
+        raise ModelError(f"{predictor.model.path}: has no heatmap: networks with a map before pooling give one")
+    return _judge_all(predictor, images, _Wishes(frame, int(turns), heatmap), as_json)
 
 
 def _require_signature(model: Path | None, key: Path) -> None:
@@ -144,15 +161,32 @@ def _require_signature(model: Path | None, key: Path) -> None:
     verify_folder(bundle, load_public_key(key))
 
 
-def _judge_all(predictor: Predictor, images: tuple[str, ...], frame: int | None, as_json: bool) -> int:
+@dataclass(frozen=True)
+class _Wishes:
+    """What is asked of each image beside its decision."""
+
+    frame: int | None  # of a DICOM file
+    turns: int  # directions in which it is judged
+    heatmap: Path | None  # where pictures go: a file of one image, a folder of several
+
+
+def _judge_all(predictor: Predictor, images: tuple[str, ...], wishes: _Wishes, as_json: bool) -> int:
     """Prints a result for every image; the exit code."""
     sources = _sources(images, predictor.limits)
+    pictures = None
+    if wishes.heatmap is not None:
+        from edge_runtime.heatmap_files import HeatmapFiles
+
+        pictures = HeatmapFiles(wishes.heatmap, len(sources), predictor, wishes.frame)
     code = 0
     for source in sources:
         try:
             if isinstance(source, _NoImage):
                 raise source.error
-            _print_prediction(predictor.predict(source, frame), as_json)
+            prediction = predictor.predict(source, wishes.frame, wishes.turns, pictures is not None)
+            if pictures is not None:
+                pictures.write(source, prediction)
+            _print_prediction(prediction, as_json)
         except (ImageError, DependencyError, StorageError) as error:
             # A missing package is the same for all images, and the one failure that a command mends.
             is_dependency = isinstance(error, DependencyError)

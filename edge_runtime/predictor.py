@@ -17,6 +17,8 @@ from edge_runtime.bundle import ModelFile, model_path, open_model
 from edge_runtime.engines import AUTO, Engine, open_engine
 from edge_runtime.engines.probe import probe_once
 from edge_runtime.errors import ImageError
+from edge_runtime.heatmap import OUTPUT as HEATMAP
+from edge_runtime.heatmap import heatmap_of
 from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
 from edge_runtime.limits import DEFAULT_LIMITS, Limits
 from edge_runtime.preprocess import preprocess
@@ -24,6 +26,8 @@ from edge_runtime.preprocess import preprocess
 _ROUNDING = 1e-6  # of a sigmoid in float32
 # With each answer of a network that was trained on generated images.
 PHANTOM_WARNING = "the network knows generated phantoms alone: its answer says nothing about a real radiograph"
+
+TURNS = (1, 2, 4)  # in how many directions an image may be judged
 
 FRACTURED, NOT_FRACTURED, ABSTAIN = "fractured", "not fractured", "abstain"
 
@@ -48,9 +52,14 @@ class Prediction:
     depth_from: str  # what decided which value is white: a tag of the file, `values`, or `file` where it has 8 bits
     warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
+    heatmap: dict[str, Any] | None = None  # as `Heatmap.to_dict` has it; None unless it was asked for
+
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types."""
-        return asdict(self)
+        """A dict of plain JSON types; a heatmap that was not asked for is left out."""
+        record = asdict(self)
+        if self.heatmap is None:
+            del record["heatmap"]
+        return record
 
 
 class Predictor:
@@ -85,12 +94,16 @@ class Predictor:
             probe_once(opened.content, opened.fingerprint, opened.path, opened.spec, opened.engine)
         self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content or None)
 
-    def predict(self, source: Path | str | bytes, frame: int | None = None) -> Prediction:
+    def predict(
+        self, source: Path | str | bytes, frame: int | None = None, turns: int = 1, heatmap: bool = False
+    ) -> Prediction:
         """The judgement of one image.
 
         Args:
             source: path of an image file, or the bytes of one.
             frame: which one of several in a DICOM file, from 1; None: there is but one.
+            turns: 1, 2 or 4: the mean probability of the image turned so often by a full circle's share.
+            heatmap: say where the network looked too; see `has_heatmap`.
 
         Raises:
             ImageError: the image cannot be judged, or the network gives no probability for it.
@@ -107,9 +120,10 @@ class Predictor:
             objection = self._objection(decoded)
         with _timed(milliseconds, "inference"):
             try:
-                probability = self.probability(image_u8)
+                probability, outputs = self._judged(image_u8, turns)
             except ImageError as error:
                 raise ImageError(f"{name}: {error}", error.code) from error
+        looked = heatmap_of(outputs, decoded.grey_u8.shape, spec) if heatmap else None
         is_positive = probability >= spec.threshold
         return Prediction(
             path=name,
@@ -127,6 +141,7 @@ class Predictor:
             depth=decoded.depth,
             depth_from=decoded.depth_from,
             warnings=[*decoded.warnings, *([PHANTOM_WARNING] if spec.domain == "phantom" else [])],
+            heatmap=None if looked is None else looked.to_dict(),
         )
 
     def _objection(self, decoded: DecodedImage) -> str:
@@ -137,16 +152,34 @@ class Predictor:
 
         return look(decoded.grey_u8, decoded.chroma_u8).reason
 
+    @property
+    def has_heatmap(self) -> bool:
+        """Whether the network says where it looked."""
+        return any(tensor.name == HEATMAP for tensor in self.model.spec.tensors)
+
     def probability(self, image_u8: NDArray[np.uint8]) -> float:
         """Probability of a fracture for a grey uint8 (S, S) image that has been preprocessed.
 
         Raises:
             ImageError: the network gives none: NaN, infinity, or no number from 0 to 1.
         """
-        probability = float(self.engine.run(image_u8)["probability"])
-        if not -_ROUNDING <= probability <= 1 + _ROUNDING or math.isnan(probability):
-            raise ImageError(f"the network answers {probability}, which is no probability: no answer", "no_answer")
-        return min(max(probability, 0.0), 1.0)
+        return self._judged(image_u8, 1)[0]
+
+    def _judged(self, image_u8: NDArray[np.uint8], turns: int) -> tuple[float, dict[str, NDArray[np.float32]]]:
+        """(mean probability of the turned images, all outputs for the image as it is)."""
+        if turns not in TURNS:
+            raise ValueError(f"turns is one of {TURNS}, not {turns}")
+        # By quarters of a circle nothing is resampled: each turned image holds the same pixels.
+        steps = range(0, TURNS[-1], TURNS[-1] // turns)
+        outputs = [self.engine.run(np.ascontiguousarray(np.rot90(image_u8, step))) for step in steps]
+        return float(np.mean([_probability_in(one) for one in outputs])), outputs[0]
+
+
+def _probability_in(outputs: dict[str, NDArray[np.float32]]) -> float:
+    probability = float(outputs["probability"])
+    if not -_ROUNDING <= probability <= 1 + _ROUNDING or math.isnan(probability):
+        raise ImageError(f"the network answers {probability}, which is no probability: no answer", "no_answer")
+    return min(max(probability, 0.0), 1.0)
 
 
 @contextmanager

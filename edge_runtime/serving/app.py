@@ -90,11 +90,13 @@ class _Routes:
         source = "page" if request.headers.get("x-edge-page") else "rest"
         with _room(parts.judging, expected_size(request, parts.limits)):
             upload = await read_upload(request, parts.limits)
-            record = await asyncio.wrap_future(parts.judging.submit(upload.content))
+            wanted = request.query_params.get("heatmap") == "1"
+            record = await asyncio.wrap_future(parts.judging.submit(upload.content, wanted))
         identifiers = (
             {"name": upload.name, "time": _now().isoformat("T", "seconds")} if parts.show_identifiers else None
         )
-        number = await run_in_threadpool(parts.store.answered, source, _today(), record, identifiers)
+        kept = {name: value for name, value in record.items() if name != "heatmap"}  # hundreds of numbers an image
+        number = await run_in_threadpool(parts.store.answered, source, _today(), kept, identifiers)
         decision = record.get("decision", "error")
         parts.metrics.count_answer(source, decision, time.perf_counter() - start)
         status = _STATUS.get(record["error"]["code"], 422) if "error" in record else 200

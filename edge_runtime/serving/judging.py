@@ -71,13 +71,18 @@ class Judging:
             self._images -= 1
             self._bytes -= size
 
-    def submit(self, content: bytes) -> Future[dict[str, Any]]:
-        """The record of an image, as edge-infer prints it, once it is judged."""
-        return self._pool.submit(self._judge, content)
+    def submit(self, content: bytes, heatmap: bool = False) -> Future[dict[str, Any]]:
+        """The record of an image, as edge-infer prints it, once it is judged.
 
-    def _judge(self, content: bytes) -> dict[str, Any]:
+        Args:
+            content: of an image file.
+            heatmap: say where the network looked too, if it does.
+        """
+        return self._pool.submit(self._judge, content, heatmap)
+
+    def _judge(self, content: bytes, heatmap: bool) -> dict[str, Any]:
         try:
-            return self.predictor.predict(content).to_dict()
+            return self.predictor.predict(content, heatmap=heatmap).to_dict()
         except (ImageError, StorageError) as error:
             return failure_record(STANDARD_INPUT, error)
 

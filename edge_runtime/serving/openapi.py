@@ -35,7 +35,10 @@ def describe_interface(limits: Limits) -> dict[str, Any]:
             "description": "Judges bone X-rays on this device. Research use only: not a medical device.",
         },
         "paths": {
-            "/v1/predict": {"post": _operation("Judge one image", "Prediction", _REFUSALS | _IMAGE, image)},
+            "/v1/predict": {
+                "post": _operation("Judge one image", "Prediction", _REFUSALS | _IMAGE, image)
+                | {"parameters": _HEATMAP}
+            },
             "/v1/picture": {"post": _picture_operation(image)},
             "/v1/results": {"get": _operation("Items of a day, newest first", "Items", _QUERY) | {"parameters": _DAY}},
             "/v1/results.csv": {"get": _csv_operation() | {"parameters": _DAY}},
@@ -73,6 +76,9 @@ _REFUSALS = _TOKEN | {
     "503": _refusal("The store cannot be used."),
 }
 _IMAGE = {"422": {"description": "The image cannot be judged.", "content": _reference("Failure")}}
+_HEATMAP = [
+    {"name": "heatmap", "in": "query", "schema": {"enum": ["0", "1"]}, "description": "Say where the network looked."}
+]
 _DAY = [
     {"name": "day", "in": "query", "schema": {"type": "string", "format": "date"}, "description": "Today by default."},
     {"name": "search", "in": "query", "schema": {"type": "string"}, "description": "What an item has to contain."},
@@ -129,6 +135,7 @@ _SCHEMAS: dict[str, Any] = {
             "model_sha256": _TEXT,
             "engine": _TEXT,
             "milliseconds": _MILLISECONDS,
+            "heatmap": {"type": "object", "description": "Values from 0 to 1 row by row, and where they lie."},
         },
     },
     "Failure": {

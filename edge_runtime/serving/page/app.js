@@ -111,7 +111,7 @@ async function send(file) {
   const form = new FormData();
   form.append("image", file);
   for (;;) {
-    const response = await ask("v1/predict", { method: "POST", body: form });
+    const response = await ask("v1/predict?heatmap=1", { method: "POST", body: form });
     if (response.status !== 429) return response.json();
     await delay(500); // the queue is full: others are served, then this one
   }
