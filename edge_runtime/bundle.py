@@ -67,6 +67,21 @@ def model_path(model: Path | str | None) -> Path:
     return shipped
 
 
+def describe_network(model: Path | str | None) -> str:
+    """What answers would say of their network: `name/file, SHA-256`, and where it lies; or why there is none.
+
+    Args:
+        model: as `model_path` takes it. It is not verified.
+    """
+    try:
+        source = model_path(model)
+        path = source / model_files(read_manifest(source))[0] if source.is_dir() else source
+        embedded = parse_embedded_spec(_read(path, MOST_MODEL_BYTES), path.suffix, str(path), verify=False)
+    except (ModelError, OSError, IndexError) as error:
+        return f"none ({error})"
+    return f"{embedded.spec.name}/{path.name}, SHA-256 {embedded.model_sha256}, in {source}"
+
+
 def open_model(source: Path, engine: str = AUTO) -> ModelFile:
     """The verified model file of a bundle, or the single file itself, with the engine that fits.
 

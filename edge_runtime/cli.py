@@ -25,9 +25,24 @@ if TYPE_CHECKING:
 EXIT_SOME_NOT_JUDGED = 1
 
 
+def _tell_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Prints the versions of program and network, and ends."""
+    if not asked or context.resilient_parsing:
+        return
+    from edge_runtime.bundle import describe_network
+
+    click.echo(f"edge-infer, version {__version__}\nnetwork: {escaped(describe_network(context.params.get('model')))}")
+    context.exit()
+
+
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, metavar="IMAGE...")
-@click.option("--model", type=NamedPath(path_type=Path), help="Bundle folder or model file. [default: $EDGE_MODEL]")
+@click.option(
+    "--model",
+    type=NamedPath(path_type=Path),
+    is_eager=True,  # --version tells which network it is
+    help="Bundle folder or model file. [default: $EDGE_MODEL, else the network in this package]",
+)
 @click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine. [default: the engine's own]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image.")
@@ -76,6 +91,7 @@ EXIT_SOME_NOT_JUDGED = 1
     type=click.Path(path_type=Path),
     help="Write where the network looked over the image: a PNG file; a folder for several images.",
 )
+@click.option("--operating-point", help="Threshold by its name, where the network has several. [default: its own]")
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
 @click.option(
@@ -96,7 +112,14 @@ EXIT_SOME_NOT_JUDGED = 1
     show_default=True,
     help="With --watch: seconds that a file gets to become whole that cannot be decoded, or whose format has no end.",
 )
-@click.version_option(__version__, prog_name="edge-infer")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the versions of program and network, and exit.",
+)
 def main(
     images: tuple[str, ...],
     model: Path | None,
@@ -111,6 +134,7 @@ def main(
     require_signature: Path | None,
     turns: str,
     heatmap: Path | None,
+    operating_point: str | None,
     self_test: bool,
     bench: int | None,
     watch: Path | None,
@@ -130,13 +154,16 @@ def main(
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
     if (frame or heatmap or turns != "1") and (self_test or bench or watch):
         raise click.UsageError("--frame, --tta and --heatmap are for images that are given")
+    if operating_point and (self_test or bench):
+        raise click.UsageError("--operating-point is for images that get an answer")
     limits = Limits(decode_mb * MEGABYTE, side, file_mb * MEGABYTE)
     if require_signature:
         _require_signature(model, require_signature)
     if watch and out:
         from edge_runtime.watching.watcher import WatchSettings
 
-        return _watch(WatchSettings(watch, out, poll_s, settle_s, model, engine, threads, radiograph_gate, limits))
+        of_predictor = (model, engine, threads, radiograph_gate, limits, operating_point)
+        return _watch(WatchSettings(watch, out, poll_s, settle_s, *of_predictor))
     if self_test:
         return _self_test(model, engine, threads, as_json)
     if bench:
@@ -145,7 +172,7 @@ def main(
         raise click.UsageError("give at least one image or folder, or - for standard input")
     from edge_runtime.loading import load_predictor
 
-    predictor = load_predictor(model, engine, threads, radiograph_gate, limits)
+    predictor = load_predictor(model, engine, threads, radiograph_gate, limits, operating_point)
     if heatmap and not predictor.has_heatmap:
         raise ModelError(f"{predictor.model.path}: has no heatmap: networks with a map before pooling give one")
     return _judge_all(predictor, images, _Wishes(frame, int(turns), heatmap), as_json)

@@ -23,6 +23,7 @@ def load_predictor(
     threads: int | None,
     radiograph_gate: bool = True,
     limits: Limits = DEFAULT_LIMITS,
+    operating_point: str | None = None,
 ) -> Predictor:
     """As `Predictor` of the same arguments, earlier. For commands: it changes how Python collects garbage.
 
@@ -35,7 +36,7 @@ def load_predictor(
         opening = _Opening(model, engine)
         from edge_runtime.predictor import Predictor
 
-        return Predictor(opening.verified(), engine, threads, radiograph_gate, limits)
+        return Predictor(opening.verified(), engine, threads, radiograph_gate, limits, operating_point)
     finally:
         gc.freeze()
         gc.enable()

@@ -72,9 +72,10 @@ class Predictor:
         threads: how many the engine may use; None leaves it to the engine.
         radiograph_gate: whether what is no radiograph gets no decision. A network of phantoms never has the gate.
         limits: what one image may ask of this machine.
+        operating_point: name of the threshold, of those that the spec holds; None takes the spec's own.
 
     Raises:
-        ModelError: there is no model, or it is altered or unfit.
+        ModelError: there is no model, it is altered or unfit, or it has no such operating point.
         DependencyError: no engine for it is installed.
     """
 
@@ -85,8 +86,11 @@ class Predictor:
         threads: int | None = None,
         radiograph_gate: bool = True,
         limits: Limits = DEFAULT_LIMITS,
+        operating_point: str | None = None,
     ) -> None:
         opened = model if isinstance(model, ModelFile) else open_model(model_path(model), engine)
+        if operating_point is not None:
+            opened = replace(opened, spec=opened.spec.at_operating_point(operating_point))
         self.model = replace(opened, content=b"")  # the engine holds what it needs of it
         self.radiograph_gate = radiograph_gate and opened.spec.domain == "radiograph"
         self.limits = limits

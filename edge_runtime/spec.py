@@ -21,6 +21,7 @@ DTYPES = ("float32", "int8", "uint8")
 SPEC_VERSION = 1
 _LONGEST_NAME = 200  # letters
 _MOST_TENSORS = 16
+_MOST_POINTS = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,30 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold by name, and what it is worth on the radiographs that chose it, which trained nothing."""
+
+    name: str  # `balanced`, `sensitivity-0.90`
+    threshold: float  # a probability at or above it is positive
+    sensitivity: tuple[float, float, float]  # value, and its 95 % interval
+    specificity: tuple[float, float, float]  # likewise
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str) and 0 < len(self.name) <= _LONGEST_NAME, "an operating point has a name")
+        _require(
+            _is_number(self.threshold) and 0.0 < self.threshold < 1.0,
+            f"operating point {self.name!r}: threshold lies between 0 and 1, not {self.threshold!r}",
+        )
+        for key in ("sensitivity", "specificity"):
+            estimate = getattr(self, key)
+            is_estimate = isinstance(estimate, tuple) and len(estimate) == 3 and all(map(_is_number, estimate))
+            _require(
+                is_estimate and 0.0 <= estimate[1] <= estimate[0] <= estimate[2] <= 1.0,
+                f"operating point {self.name!r}: {key} is a value and its interval, from 0 to 1, not {estimate!r}",
+            )
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Preprocessing, labels and threshold of one network; in a deployed file also its tensors."""
 
@@ -67,6 +92,9 @@ class ModelSpec:
     domain: str  # what it was trained on: `radiograph` or `phantom`
     tensors: tuple[Tensor, ...] = ()  # of this one deployed file, the input first; empty before export
     version: int = SPEC_VERSION  # of this record's layout
+    operating_points: tuple[
+        OperatingPoint, ...
+    ] = ()  # thresholds to choose from; `threshold` is taken without a choice
 
     def __post_init__(self) -> None:
         _require(
@@ -87,6 +115,10 @@ class ModelSpec:
             _is_number(self.threshold) and 0.0 < self.threshold < 1.0,
             f"threshold lies between 0 and 1, not {self.threshold!r}",
         )
+        points = [point.name for point in self.operating_points]
+        _require(
+            len(set(points)) == len(points) <= _MOST_POINTS, f"at most {_MOST_POINTS} operating points, each named once"
+        )
 
     @property
     def input(self) -> Tensor:
@@ -103,9 +135,24 @@ class ModelSpec:
         """This spec for one deployed file."""
         return replace(self, tensors=tensors)
 
+    def at_operating_point(self, name: str) -> ModelSpec:
+        """This spec with the threshold of one of its operating points.
+
+        Raises:
+            ModelError: it has none of that name.
+        """
+        for point in self.operating_points:
+            if point.name == name:
+                return replace(self, threshold=point.threshold)
+        known = ", ".join(point.name for point in self.operating_points) or "none at all"
+        raise ModelError(f"operating point {name!r}: the network {self.name!r} has {known}")
+
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types."""
-        return asdict(self)
+        """A dict of plain JSON types; as earlier versions wrote it where there are no operating points."""
+        record = asdict(self)
+        if not self.operating_points:
+            del record["operating_points"]
+        return record
 
     def to_json(self) -> str:
         """JSON text, ready for a file."""
@@ -121,11 +168,12 @@ class ModelSpec:
         values = _checked(cls, record)
         try:
             # A text is a sequence too, of letters.
-            for key in ("labels", "tensors"):
+            for key in ("labels", "tensors", "operating_points"):
                 _require(isinstance(values.get(key, ()), list | tuple), f"{key} are a list, not {values.get(key)!r}")
             if "labels" in values:
                 values["labels"] = tuple(values["labels"])
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
+            values["operating_points"] = tuple(map(_operating_point, values.get("operating_points", ())))
             return cls(**values)
         except TypeError as error:
             raise ModelError(f"the spec does not have the right form: {error}") from error
@@ -142,6 +190,14 @@ class ModelSpec:
         except ValueError as error:
             raise ModelError(f"the spec is not JSON: {error}") from error
         return cls.from_dict(record)
+
+
+def _operating_point(record: object) -> OperatingPoint:
+    values = _checked(OperatingPoint, record)
+    for key in ("sensitivity", "specificity"):
+        if isinstance(values.get(key), list):  # JSON has no tuples
+            values[key] = tuple(values[key])
+    return OperatingPoint(**values)
 
 
 def _is_number(value: object) -> bool:

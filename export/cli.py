@@ -17,6 +17,7 @@ from export.quantize.recipes import ALIASES, AUTO, NAMES
 from export.request import FORMATS, RANGES, ExportRequest
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_LONGEST_NAME = 60  # letters: it stands in every line of results
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -41,9 +42,16 @@ def _parse_labels(context: click.Context, parameter: click.Parameter, text: str)
     return names
 
 
+def _named(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    if text is not None and (not text.isprintable() or not 0 < len(text) <= _LONGEST_NAME):
+        raise click.BadParameter(f"{text!r}; 1 to {_LONGEST_NAME} printable letters were expected, such as fractures-1")
+    return text
+
+
 @click.command(cls=Command)
 @click.argument("source", metavar="RUN|MODEL.keras|BUNDLE", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
+@click.option("--name", callback=_named, help="Of the network, in every answer. [default: the run's, or the file's]")
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")
 @click.option("--data", type=_FOLDER, help="Folder of the radiographs, where it has moved since training.")
@@ -74,7 +82,7 @@ def main(wide: bool, **options: Any) -> None:
 
     RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --labels or
     --spec. With --package, the bundle also becomes one archive that installs on a machine without a network; a BUNDLE
-    is packaged as it is.
+    is packaged as it is, and without any source the network that edge-infer brings along.
     """
     from export.quiet import quiet_converters
     from train.command_log import steps_on

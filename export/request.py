@@ -17,6 +17,7 @@ class ExportRequest:
 
     source: Path  # run folder, or `.keras` file
     out: Path  # bundle to write
+    name: str | None = None  # of the network; None: as its spec says
     int8: bool = False  # make the int8 files too
     spec: Path | None = None  # of a `.keras` file
     calibration: Path | None = None  # folder of calibration images; None takes the run's own

@@ -21,6 +21,7 @@ from train.config import TrainConfig
 from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
 from train.fit.backend import prepare_backend
+from train.operating_point import points_in_spec
 from train.predictions import write_predictions
 from train.refit import copy_figures, everything_trains, read_finished_run
 from train.run_folder import (
@@ -93,7 +94,8 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     model, history = train_network(task)
     temperature = calibrate(model, task)
     evaluation, probabilities = evaluate(model, task, temperature)
-    spec = replace(spec, threshold=evaluation.operating_point.threshold)
+    points = points_in_spec(evaluation.operating_points)
+    spec = replace(spec, threshold=evaluation.operating_point.threshold, operating_points=points)
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / DATA if data_root is None else root, data.leaks)
     write_split(run.folder, data)
@@ -114,7 +116,8 @@ def _refit(run: UnfinishedRun, task: Task, data: SplitData, spec: ModelSpec) -> 
     earlier = read_finished_run(Path(config.refit or ""))
     model, history = train_network(task)
     divide_logits(model, earlier.temperature)
-    _write_network(run.folder, model, replace(spec, threshold=earlier.threshold), history)
+    spec = replace(spec, threshold=earlier.spec.threshold, operating_points=earlier.spec.operating_points)
+    _write_network(run.folder, model, spec, history)
     # Its test images were trained on: whoever judges it by them is told so.
     write_run_json(run.folder, config, data.inventory.root, leaked=True)
     write_split(run.folder, data)

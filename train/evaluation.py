@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.metrics import Figures, measure, per_group
-from train.operating_point import OperatingPoint, choose_operating_point
+from train.operating_point import OperatingPoint, choose_operating_point, offered_points
 from train.report import Row
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Evaluation:
     leaked: bool  # whether any radiograph stands in two splits
     temperature: float  # by which the logits were divided after training
     operating_point: OperatingPoint  # chosen on the validation split
+    operating_points: list[OperatingPoint]  # this one first, and others to choose from on the device
     val: Figures  # files of the validation split
     test_files: Figures  # files of the test split; interval by radiograph
     test_radiographs: Figures  # the mean probability of each radiograph's files
@@ -53,13 +54,14 @@ def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evalua
         records = data.records_in(split)
         of_record[records] = _probabilities(model, task, records)
     val, test = data.records_in("val"), data.records_in("test")
-    point = _operating_point(task, of_record)
-    threshold = point.threshold
+    points = _operating_points(task, of_record)
+    threshold = points[0].threshold
     radiographs = per_group(data.labels[test], of_record[test], data.groups[test])
     evaluation = Evaluation(
         leaked=data.leaks,
         temperature=temperature,
-        operating_point=point,
+        operating_point=points[0],
+        operating_points=points,
         val=measure(data.labels[val], of_record[val], threshold, data.groups[val]),
         test_files=measure(data.labels[test], of_record[test], threshold, data.groups[test]),
         test_radiographs=measure(*radiographs, threshold),
@@ -67,16 +69,15 @@ def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evalua
     return evaluation, of_record
 
 
-def _operating_point(task: Task, of_record: NDArray[np.float64]) -> OperatingPoint:
+def _operating_points(task: Task, of_record: NDArray[np.float64]) -> list[OperatingPoint]:
     data, config, val = task.data, task.config, task.data.records_in("val")
-    point = choose_operating_point(
-        *per_group(data.labels[val], of_record[val], data.groups[val]), config.sensitivity, config.specificity
-    )
+    radiographs = per_group(data.labels[val], of_record[val], data.groups[val])
+    point = choose_operating_point(*radiographs, config.sensitivity, config.specificity)
     _logger.info(
         f"threshold {point.threshold:.3f} by {point.rule}: on validation radiographs "
         f"sensitivity {point.sensitivity}, specificity {point.specificity}"
     )
-    return point
+    return offered_points(*radiographs, point)
 
 
 def calibrate(model: keras.Model, task: Task) -> float:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime import spec
 from train.metrics import Estimate, wilson
 
 YOUDEN, SENSITIVITY, SPECIFICITY = "youden", "sensitivity", "specificity"
+
+# What a network offers beside the threshold that was asked for: a screening that misses little, and one that is sure.
+_OFFERED = ({}, {SENSITIVITY: 0.90}, {SPECIFICITY: 0.90})
+
+# What a network offers beside the threshold that was asked for: a screening that misses little, and one that is sure.
+_OFFERED: tuple[dict[str, float], ...] = ({}, {SENSITIVITY: 0.90}, {SPECIFICITY: 0.90})
 
 _LEAST, _MOST = 0.001, 0.999  # int8 probabilities end at 0.996: beyond, one decision would never come
 
@@ -23,6 +31,36 @@ class OperatingPoint:
     threshold: float  # a probability at or above it is positive
     sensitivity: Estimate  # on the validation radiographs, Wilson interval, as the next
     specificity: Estimate
+
+    @property
+    def name(self) -> str:
+        """By which users choose it: `balanced`, `sensitivity-0.90`."""
+        return "balanced" if self.wanted is None else f"{self.rule}-{self.wanted:.2f}"
+
+    def in_spec(self) -> spec.OperatingPoint:
+        """As it travels with the network."""
+        return spec.OperatingPoint(self.name, self.threshold, _triple(self.sensitivity), _triple(self.specificity))
+
+
+def offered_points(
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    asked: OperatingPoint,
+) -> list[OperatingPoint]:
+    """The operating point that was asked for, and those that every network offers, each name once.
+
+    Args:
+        labels: as of `choose_operating_point`.
+        probabilities: likewise.
+        asked: comes first.
+    """
+    points = [asked, *(choose_operating_point(labels, probabilities, **wish) for wish in _OFFERED)]
+    return list({point.name: point for point in reversed(points)}.values())[::-1]
+
+
+def points_in_spec(points: Sequence[OperatingPoint]) -> tuple[spec.OperatingPoint, ...]:
+    """As they travel with the network: those whose figures are defined."""
+    return tuple(point.in_spec() for point in points if None not in (point.sensitivity.value, point.specificity.value))
 
 
 def choose_operating_point(
@@ -67,3 +105,8 @@ def _between(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     known = np.unique(probabilities.astype(np.float64))
     middles = (known[:-1] + known[1:]) / 2
     return np.clip(np.concatenate([[known[0] / 2], middles, [(known[-1] + 1.0) / 2]]), _LEAST, _MOST)
+
+
+def _triple(estimate: Estimate) -> tuple[float, float, float]:
+    value, low, high = (float(number or 0.0) for number in (estimate.value, estimate.low, estimate.high))
+    return min(max(value, low), high), low, high  # where all succeed, rounding puts the value outside by 1e-16

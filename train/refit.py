@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.errors import DataError
+from edge_runtime.errors import DataError, ModelError
+from edge_runtime.spec import ModelSpec
 from train.config import TrainConfig
 from train.data.split_data import SplitData
 
@@ -28,22 +29,22 @@ class FinishedRun:
     folder: Path
     config: TrainConfig
     temperature: float  # by which its logits were divided
-    threshold: float  # of its decisions
+    spec: ModelSpec  # with the threshold and the operating points that it chose
 
 
 def read_finished_run(folder: Path) -> FinishedRun:
     """The run in a folder.
 
     Raises:
-        DataError: it is none, or of a version that chose no threshold.
+        DataError: it is none.
     """
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         config = TrainConfig.from_dict(record["config"])
-        threshold = float(metrics["operating_point"]["threshold"])
-        return FinishedRun(folder, config, float(metrics["temperature"]), threshold)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        spec = ModelSpec.from_json((folder / "spec.json").read_bytes())
+        return FinishedRun(folder, config, float(metrics["temperature"]), spec)
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise DataError(f"--refit {folder}: not a finished run of this version of edge-train: {error!r}") from error
 
 

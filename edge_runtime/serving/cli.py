@@ -39,6 +39,7 @@ def default_state() -> Path:
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of the store.")
 @click.option("--show-identifiers", is_flag=True, help="Keep and show file names and times in today's list.")
 @click.option("--accept-engine", is_flag=True, help="Serve although golden images are answered otherwise than before.")
+@click.option("--operating-point", help="Threshold by its name, where the network has several. [default: its own]")
 @click.option("--no-radiograph-gate", is_flag=True, help="Decide on what is no radiograph too.")
 @click.option(
     *("--queue", "images"), type=click.IntRange(1, 10_000), default=64, show_default=True, help="Images that may wait."
@@ -66,6 +67,7 @@ def main(
     images: int,
     megabytes: int,
     no_radiograph_gate: bool,
+    operating_point: str | None,
     **settings: Any,
 ) -> None:
     """Serve a page and a REST interface that judge X-ray images, until SIGTERM.
@@ -85,7 +87,9 @@ def main(
     limits = Limits(image_bytes=megabytes << 20)
     given = ServeSettings(state or default_state(), capacity=Capacity(images), limits=limits, **settings)
     check(given)  # before the network is loaded
-    predictor = Predictor(model, engine, threads, radiograph_gate=not no_radiograph_gate)
+    predictor = Predictor(
+        model, engine, threads, radiograph_gate=not no_radiograph_gate, operating_point=operating_point
+    )
     serve(given, predictor, lambda message: click.echo(message, err=True))
 
 

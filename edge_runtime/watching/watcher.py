@@ -52,6 +52,7 @@ class WatchSettings:
     threads: int | None = None  # as for `Predictor`
     radiograph_gate: bool = True  # as for `Predictor`
     limits: Limits = DEFAULT_LIMITS  # as for `Predictor`
+    operating_point: str | None = None  # as for `Predictor`
 
 
 def watch(settings: WatchSettings, tell: Tell) -> None:
@@ -66,7 +67,12 @@ def watch(settings: WatchSettings, tell: Tell) -> None:
     with StopSignals() as stop:
         # numpy starts threads: inside the block, see StopSignals.
         predictor = load_predictor(
-            settings.model, settings.engine, settings.threads, settings.radiograph_gate, settings.limits
+            settings.model,
+            settings.engine,
+            settings.threads,
+            settings.radiograph_gate,
+            settings.limits,
+            settings.operating_point,
         )
         from edge_runtime.images import is_visible_image
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from export.inputs.image_sets import ImageSets, gather
@@ -34,6 +34,8 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     """
     classes = Classes(request.labels, request.positive, request.threshold, request.aspect)
     network = open_network(request.source, request.spec, request.data, classes)
+    if request.name is not None:
+        network = replace(network, spec=replace(network.spec, name=request.name))
     foreign = None
     if network.data_root is None:
         log.info("taking the network apart")

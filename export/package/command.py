@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edge_runtime.bundle import MANIFEST, verify_bundle
+from edge_runtime.bundle import MANIFEST, shipped_bundle, verify_bundle
 from edge_runtime.device.signatures import SIGNATURE
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.engines import NAMES as ENGINES
@@ -54,6 +54,8 @@ def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
     def export_and_package(source: Path | None, out: Path | None, new_key: Path | None, **options: Any) -> Any:
         if new_key is not None:
             return _make_key(new_key, source)
+        if source is None:
+            source = shipped_bundle() if options["package"] is not None else None
         if source is None:
             raise click.UsageError("Missing argument 'RUN|MODEL.keras|BUNDLE'.")
         signer = _signer(options.pop("sign"))

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edge_runtime import Predictor, __version__
+from edge_runtime.bundle import open_model
 from edge_runtime.cli import main
 
 PREDICTION_KEYS = {
@@ -354,3 +355,20 @@ def test_a_name_neither_forges_a_line_nor_steers_the_terminal(edge_infer_process
     assert len(done.stdout.splitlines()) == 2 and len(done.stderr.splitlines()) >= 1
     assert b"\x1b" not in done.stdout + done.stderr and rb"b\nnot fractured" in done.stdout
     assert rb"c\n\x1b[2J.png" in done.stderr
+
+
+def test_version_tells_the_network_too(edge_infer, tiny_bundle, tmp_path):
+    model = open_model(tiny_bundle)
+    done = edge_infer("--model", tiny_bundle, "--version")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        f"edge-infer, version {__version__}",
+        f"network: {model.spec.name}/model_int8.tflite, SHA-256 {model.sha256}, in {tiny_bundle}",
+    ]
+    assert "network: none (" in edge_infer("--model", tmp_path / "x", "--version").stdout
+
+
+def test_an_unknown_operating_point_is_a_model_error(edge_infer, tiny_bundle, golden_images):
+    done = edge_infer("--model", tiny_bundle, "--operating-point", "sure", golden_images[0])
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "error: operating point 'sure': the network" in done.stderr

@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 
 from edge_runtime import Prediction, Predictor, bundle, predictor
+from edge_runtime.bundle import open_model
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ImageError, ModelError
 from edge_runtime.images import read_grey
 from edge_runtime.predictor import PHANTOM_WARNING
 from edge_runtime.preprocess import preprocess
+from edge_runtime.spec import OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,17 @@ def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
         Predictor()
     monkeypatch.setattr(bundle, "shipped_bundle", lambda: tiny_bundle)
     assert Predictor().model.path.parent == tiny_bundle
+
+
+def test_an_operating_point_decides(tiny_bundle, golden_images):
+    opened = open_model(tiny_bundle)
+    sure = OperatingPoint("sure", 0.999, (0.1, 0.0, 0.2), (1.0, 0.9, 1.0))
+    opened = replace(opened, spec=replace(opened.spec, operating_points=(sure,)))
+    answers = [Predictor(opened, operating_point="sure").predict(path) for path in golden_images]
+    assert {(answer.threshold, answer.decision) for answer in answers} == {(0.999, "not fractured")}
+    assert [answer.probability for answer in answers] == [
+        Predictor(opened).predict(i).probability for i in golden_images
+    ]
 
 
 def test_a_prediction_tells_what_was_set_in_the_engine(tiny_bundle, golden_images):

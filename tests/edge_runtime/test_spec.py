@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from edge_runtime.errors import ModelError
-from edge_runtime.spec import ModelSpec, Tensor
+from edge_runtime.spec import ModelSpec, OperatingPoint, Tensor
 
 TENSORS = (Tensor("grey", "int8", 1 / 255, -128), Tensor("probability", "int8", 1 / 256, -128))
 SPEC = ModelSpec("cnn", 96, "pad", "bilinear", ("nicht gebrochen", "gebröchen"), 0.37, "radiograph")
 
 
-@pytest.mark.parametrize("spec", [SPEC, SPEC.with_tensors(TENSORS), SPEC.with_tensors((Tensor("grey", "float32"),))])
+POINTS = (
+    OperatingPoint("balanced", 0.37, (0.88, 0.8, 0.93), (0.84, 0.8, 0.88)),
+    OperatingPoint("sensitivity-0.90", 0.2, (0.91, 0.84, 0.95), (0.75, 0.7, 0.8)),
+)
+WITH_POINTS = replace(SPEC, operating_points=POINTS)
+
+
+def test_an_operating_point_by_name_sets_the_threshold():
+    assert WITH_POINTS.at_operating_point("sensitivity-0.90").threshold == 0.2
+    with pytest.raises(ModelError, match="'fast': the network 'cnn' has balanced, sensitivity-0.90"):
+        WITH_POINTS.at_operating_point("fast")
+    with pytest.raises(ModelError, match="has none at all"):
+        SPEC.at_operating_point("balanced")
+
+
+def test_a_spec_without_operating_points_is_written_as_before():
+    assert "operating_points" not in SPEC.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"threshold": 1.0}, "threshold lies between"),
+        ({"threshold": "0.5"}, "threshold lies between"),
+        ({"name": ""}, "has a name"),
+        ({"sensitivity": [0.9, 0.95, 0.99]}, "sensitivity is a value and its interval"),
+        ({"sensitivity": [0.9, 0.8]}, "sensitivity is a value and its interval"),
+        ({"specificity": 0.9}, "specificity is a value and its interval"),
+        ({"specificity": [0.9, True, 1.0]}, "specificity is a value and its interval"),
+        ({"price": 1}, "unknown keys"),
+        ({"name": "sensitivity-0.90"}, "each named once"),
+    ],
+)
+def test_a_wrong_operating_point_is_refused(change, says):
+    record = json.loads(WITH_POINTS.to_json())
+    record["operating_points"][0] |= change
+    with pytest.raises(ModelError, match=says):
+        ModelSpec.from_dict(record)
+
+
+@pytest.mark.parametrize(
+    "spec", [SPEC, WITH_POINTS, SPEC.with_tensors(TENSORS), SPEC.with_tensors((Tensor("grey", "float32"),))]
+)
 def test_a_spec_survives_json(spec):
     assert ModelSpec.from_json(spec.to_json()) == spec
     assert ModelSpec.from_json(spec.to_json().encode()) == spec

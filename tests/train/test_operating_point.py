@@ -5,7 +5,7 @@ import pytest
 
 from edge_runtime.errors import DataError
 from train.config import TrainConfig
-from train.operating_point import choose_operating_point
+from train.operating_point import choose_operating_point, offered_points, points_in_spec
 
 LABELS = np.array([0, 0, 0, 0, 1, 0, 1, 1, 1, 1])
 PROBABILITIES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
@@ -38,6 +38,19 @@ def test_a_wish_is_kept_at_the_least_price(wish, threshold, sensitivity, specifi
 def test_a_threshold_can_be_reached_and_missed_even_where_every_probability_is_1():
     point = choose_operating_point(np.array([1, 0]), np.array([1.0, 1.0]), specificity=0.5)
     assert 0.0 < point.threshold < 1.0
+
+
+def test_a_network_offers_three_points_and_the_one_asked_for_first():
+    balanced = choose_operating_point(LABELS, PROBABILITIES)
+    assert [point.name for point in offered_points(LABELS, PROBABILITIES, balanced)] == [
+        "balanced",
+        "sensitivity-0.90",
+        "specificity-0.90",
+    ]
+    asked = choose_operating_point(LABELS, PROBABILITIES, sensitivity=0.8)
+    points = points_in_spec(offered_points(LABELS, PROBABILITIES, asked))
+    assert [point.name for point in points] == ["sensitivity-0.80", "balanced", "sensitivity-0.90", "specificity-0.90"]
+    assert points[0].threshold == asked.threshold and points[0].sensitivity[0] == asked.sensitivity.value
 
 
 def test_two_wishes_are_refused():
