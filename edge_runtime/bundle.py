@@ -17,6 +17,7 @@ from typing import Any
 from edge_runtime.embedded_spec import parse_embedded_spec
 from edge_runtime.engines import AUTO, choose_engine, suffix_of
 from edge_runtime.errors import ModelError
+from edge_runtime.model_formats import FORMATS
 from edge_runtime.model_tables import check_tables
 from edge_runtime.regular_files import NotRegularError, open_regular
 from edge_runtime.spec import ModelSpec
@@ -25,9 +26,8 @@ from edge_runtime.strict_json import is_count, is_sha256, loads_strict
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = 1
 MODEL_VARIABLE = "EDGE_MODEL"
-MODEL_SUFFIXES = (".tflite", ".onnx")
 # The first that a bundle has is taken.
-PRECISIONS = ("int8", "mixed", "float32")
+PRECISIONS = ("int8", "float32")
 MOST_MODEL_BYTES = 256 << 20  # of any file of a bundle: it lies in memory
 _MOST_MANIFEST_BYTES = 16 << 20
 
@@ -98,8 +98,8 @@ def open_model(source: Path, engine: str = AUTO) -> ModelFile:
         name, path = _choose_file(source, manifest, engine)
         return read_model(source, manifest, path.name, name)
     if source.is_file():
-        if source.suffix not in MODEL_SUFFIXES:
-            raise ModelError(f"{source}: a bundle, or a file ending in {' or '.join(MODEL_SUFFIXES)}, was expected")
+        if source.suffix not in FORMATS:
+            raise ModelError(f"{source}: a bundle, or a file ending in {' or '.join(FORMATS)}, was expected")
         name, path = choose_engine((source.suffix,), engine), source
         return _verified(path, _read(source, MOST_MODEL_BYTES), name)
     raise ModelError(f"{source}: no such model; give --model BUNDLE or FILE, or set EDGE_MODEL")
@@ -253,19 +253,28 @@ def _is_plain(name: str) -> bool:
     return all(part not in ("", ".", "..") for part in parts) and name.isprintable() and not set(name) & set("\\:")
 
 
+def file_name(precision: str, suffix: str) -> str:
+    """Name that a model file has in a bundle.
+
+    Args:
+        precision: one of PRECISIONS.
+        suffix: of its format.
+    """
+    return f"model_{precision}{suffix}"
+
+
 def model_files(manifest: Mapping[str, Any]) -> list[str]:
     """Names of the model files in a manifest, the preferred precision first."""
-    wanted = (f"model_{precision}{suffix}" for precision in PRECISIONS for suffix in MODEL_SUFFIXES)
+    wanted = (file_name(precision, suffix) for precision in PRECISIONS for suffix in FORMATS)
     return [name for name in wanted if name in manifest["files"]]
 
 
 def _choose_file(bundle: Path, manifest: Mapping[str, Any], engine: str) -> tuple[str, Path]:
     """(engine, file): the best precision that the bundle has and, of its formats, the best engine that is installed."""
-    files = [bundle / name for name in model_files(manifest)]
-    if engine != AUTO:
-        files = [path for path in files if path.suffix == suffix_of(engine)]
-    if not files:
-        raise ModelError(f"{bundle}: holds no model file{'' if engine == AUTO else f' that {engine} runs'}")
-    of_best_precision = {path.suffix: path for path in files if path.stem == files[0].stem}
-    name = choose_engine(tuple(of_best_precision), engine)
-    return name, of_best_precision[suffix_of(name)]
+    suffixes = tuple(FORMATS) if engine == AUTO else (suffix_of(engine),)
+    for precision in PRECISIONS:
+        there = tuple(suffix for suffix in suffixes if file_name(precision, suffix) in manifest["files"])
+        if there:
+            name = choose_engine(there, engine)
+            return name, bundle / file_name(precision, suffix_of(name))
+    raise ModelError(f"{bundle}: holds no model file{'' if engine == AUTO else f' that {engine} runs'}")

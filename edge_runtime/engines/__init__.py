@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edge_runtime.errors import DependencyError, ModelError
 
@@ -33,28 +33,38 @@ class Engine(Protocol):
         """Real-valued outputs by name, without the batch axis, for one grey uint8 (S, S) image."""
 
 
-# In order of preference: name -> (package to import, module here, class there, extra that installs it, suffix it runs).
+class _Entry(NamedTuple):
+    """An engine before anything of it is imported."""
+
+    package: str  # that it needs
+    module: str  # in this folder
+    class_name: str  # there
+    extra: str  # of the distribution, that installs the package
+    suffix: str  # of the files that it runs
+
+
+# In order of preference.
 _ENGINES = {
-    "litert": ("ai_edge_litert", "edge_runtime.engines.litert", "LiteRTEngine", "litert", ".tflite"),
-    "tflite-runtime": ("tflite_runtime", "edge_runtime.engines.tflite", "TFLiteRuntimeEngine", "tflite", ".tflite"),
-    "onnxruntime": ("onnxruntime", "edge_runtime.engines.onnx_runtime", "OnnxRuntimeEngine", "onnx", ".onnx"),
+    "litert": _Entry("ai_edge_litert", "litert", "LiteRTEngine", "litert", ".tflite"),
+    "tflite-runtime": _Entry("tflite_runtime", "tflite", "TFLiteRuntimeEngine", "tflite", ".tflite"),
+    "onnxruntime": _Entry("onnxruntime", "onnx_runtime", "OnnxRuntimeEngine", "onnx", ".onnx"),
 }
 NAMES = tuple(_ENGINES)
 
 
 def engines_for(suffix: str) -> tuple[str, ...]:
     """Names of the engines that run files of a suffix, best first, installed or not."""
-    return tuple(name for name, entry in _ENGINES.items() if entry[4] == suffix)
+    return tuple(name for name, entry in _ENGINES.items() if entry.suffix == suffix)
 
 
 def is_installed(name: str) -> bool:
     """Whether an engine's package is there. Nothing is imported."""
-    return importlib.util.find_spec(_ENGINES[name][0]) is not None
+    return importlib.util.find_spec(_ENGINES[name].package) is not None
 
 
 def install_command(name: str) -> str:
     """The command that installs an engine."""
-    return f'pip install "fracture-edge-runtime[{_ENGINES[name][3]}]"'
+    return f'pip install "fracture-edge-runtime[{_ENGINES[name].extra}]"'
 
 
 def choose_engine(suffixes: tuple[str, ...], wanted: str = AUTO) -> str:
@@ -64,11 +74,11 @@ def choose_engine(suffixes: tuple[str, ...], wanted: str = AUTO) -> str:
         DependencyError: it is not installed, or none is.
         ModelError: the wanted engine runs no file of these suffixes.
     """
-    fitting = [name for name in NAMES if _ENGINES[name][4] in suffixes]
+    fitting = [name for name in NAMES if _ENGINES[name].suffix in suffixes]
     if wanted != AUTO:
         if wanted not in fitting:
             raise ModelError(
-                f"{wanted} runs {_ENGINES[wanted][4]} files, and there is none: only {', '.join(suffixes)}"
+                f"{wanted} runs {_ENGINES[wanted].suffix} files, and there is none: only {', '.join(suffixes)}"
             )
         fitting = [wanted]
     for name in fitting:
@@ -79,12 +89,12 @@ def choose_engine(suffixes: tuple[str, ...], wanted: str = AUTO) -> str:
 
 def suffix_of(name: str) -> str:
     """Suffix of the model files that an engine runs."""
-    return _ENGINES[name][4]
+    return _ENGINES[name].suffix
 
 
 def package_of(name: str) -> str:
     """The package that an engine is imported from."""
-    return _ENGINES[name][0]
+    return _ENGINES[name].package
 
 
 def open_engine(
@@ -104,8 +114,8 @@ def open_engine(
         ModelError: the engine cannot load the file, or its tensors are not those of the spec.
     """
     name = choose_engine((path.suffix,), engine)
-    _, module, class_name, _, _ = _ENGINES[name]
-    constructor = getattr(importlib.import_module(module), class_name)
+    entry = _ENGINES[name]
+    constructor = getattr(importlib.import_module(f"{__name__}.{entry.module}"), entry.class_name)
     try:
         opened: Engine = constructor(path.read_bytes() if content is None else content, str(path), spec, threads)
     except ImportError as error:  # its package is there: a part of it, or a library of the system, is not

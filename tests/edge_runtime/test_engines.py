@@ -229,6 +229,9 @@ def test_tflite_runtime_is_driven_as_its_successor(tiny_bundle, tmp_path, monkey
     (package / "__init__.py").write_text("__version__ = '2.14.0'\n")
     (package / "interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
     monkeypatch.syspath_prepend(tmp_path)
+    for name in ("tflite_runtime", "tflite_runtime.interpreter"):  # gone again afterwards, for later tests
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
     path = tiny_bundle / "model_int8.tflite"
     spec, image_u8 = read_embedded_spec(path).spec, np.full((32, 32), 90, np.uint8)
     found = open_engine(path, spec, "tflite-runtime", 1)
