@@ -61,7 +61,7 @@ def make_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     opened = open_inputs(ExportRequest(options.run, Path(), int8=True))
     calibration, judging = opened.images.calibration, opened.images.judging
     prepared = prepared_network.prepare(prepared_network.load(opened), opened.network.spec, judging.images_u8[:SAMPLE])
-    floats = model_files.convert_to_float(prepared.grey, ("tflite", "onnx"))
+    floats = model_files.convert_to_float(prepared.grey, (".tflite", ".onnx"))
     files = {f"float{suffix}": write(folder / f"float{suffix}", content) for suffix, content in floats.items()}
     images = np.stack(list(calibration.inputs()))
     np.save(folder / "images.npy", images)

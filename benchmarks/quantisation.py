@@ -53,7 +53,7 @@ def measure(run: Path, recipes: list[str], budget_minutes: float | None) -> Iter
             start = time.perf_counter()
             quantized = open_recipe(name).quantize(prepared, (".tflite", ".onnx"), inputs)
             seconds = time.perf_counter() - start
-            for path, spec in model_files.write_int8_files(Path(folder), quantized, prepared.spec).items():
+            for path, spec in model_files.write_files(Path(folder), "int8", quantized, prepared.spec).items():
                 yield name, seconds, compare(path, spec, ask(path, spec, images.images_u8), images)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.bundle import FLOAT32, INT8
 from edge_runtime.drafts import clear_drafts
 from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
@@ -21,7 +22,7 @@ from export.inputs.image_sets import ImageSet, choosing_images, read_training_im
 from export.inputs.opening import ExportInputs, open_inputs
 from export.limits import goal_of
 from export.quantize.recipes import AUTO, NAMES, ROUNDING, SLOW_ON_DEVICE, TRAINED, RecipeInputs, open_recipe
-from export.request import ExportRequest
+from export.request import FORMATS, ExportRequest
 
 if TYPE_CHECKING:
     import keras
@@ -58,7 +59,7 @@ def export(request: ExportRequest) -> Parity:
     prepared = prepared_network.prepare(prepared_network.load(opened, request.force), opened.network.spec, sample_u8)
     folding = complexity.measure_folding(prepared, sample_u8)
     log.info("converting to float32")
-    floats = model_files.convert_to_float(prepared.grey, request.formats)
+    floats = model_files.convert_to_float(prepared.grey, tuple(FORMATS[name] for name in request.formats))
     log.info("comparing the float files with the trained network")
     judging = with_reference(images, prepared.model, float_noise.float32_noise(prepared.model, sample_u8))
     doubt = _doubt_about(judging, request)
@@ -67,10 +68,10 @@ def export(request: ExportRequest) -> Parity:
     choice = _quantise(request, opened, prepared, tuple(floats)) if request.int8 else None
 
     with new_bundle(request.out) as folder:
-        specs = model_files.write_float_files(folder, floats, prepared.spec)
+        specs = model_files.write_files(folder, FLOAT32, floats, prepared.spec)
         files = float_files
         if choice is not None:
-            int8_specs = model_files.write_int8_files(folder, choice.quantized, prepared.spec)
+            int8_specs = model_files.write_files(folder, INT8, choice.quantized, prepared.spec)
             log.info("comparing %d int8 files with the network on %d images", len(int8_specs), len(images.images_u8))
             files += tuple(measures.measure_file(path, spec, judging) for path, spec in int8_specs.items())
             specs |= int8_specs
@@ -134,7 +135,7 @@ def _measured_float_files(
     from export.parity import measures
 
     with tempfile.TemporaryDirectory() as folder:
-        measured = measures.measure(model_files.write_float_files(Path(folder), floats, spec).items(), judging)
+        measured = measures.measure(model_files.write_files(Path(folder), FLOAT32, floats, spec).items(), judging)
     measures.require_float_agreement(measured)
     return measured.files
 

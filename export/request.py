@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.model_formats import FORMATS as MODEL_FORMATS
 from export.limits import Limits
 
-FORMATS = ("tflite", "onnx")
+FORMATS = {suffix.removeprefix("."): suffix for suffix in MODEL_FORMATS}  # name in `--formats` -> suffix of files
 RANGES = ("0..1", "0..255", "-1..1")  # values that a network made elsewhere may take
 
 
@@ -22,7 +23,7 @@ class ExportRequest:
     spec: Path | None = None  # of a `.keras` file
     calibration: Path | None = None  # folder of calibration images; None takes the run's own
     data: Path | None = None  # folder of the radiographs, where they have moved
-    formats: tuple[str, ...] = FORMATS  # of FORMATS
+    formats: tuple[str, ...] = tuple(FORMATS)  # names of FORMATS
     recipe: str = "auto"  # or one of export.quantize.recipes.NAMES
     budget_minutes: float | None = None  # of wall time for fine-tuning; None: `auto` does not try it
     evaluate: Path | None = None  # folder of images that judge a network made elsewhere

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
 from edge_runtime.quantization import grey_to_float
+from export.convert.ends import HEATMAP, INPUT, OUTPUT
 
-INPUT, OUTPUT = "grey", "probability"
-HEATMAP = "heatmap"  # of networks that tell where they looked
 # Summing a kernel's channels in float32 rounds each weight once more; a difference far above that means that the layers
 # before the first convolution treat channels differently. Compared in float64, where nothing else differs.
 FOLDING_TOLERANCE = 1e-5

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
+from export.convert.onnx_tensors import session_of_tensors
 from export.convert.tflite_tensors import TensorReader
 
 _TOLERANCE = 1e-3  # of the spread of a tensor, between its statistics in both formats
-_LOG_ERRORS_ONLY = 3
 
 
 def match_tensors(float_onnx: bytes, float_tflite: bytes, image: NDArray[np.float32]) -> dict[str, int]:
@@ -39,12 +38,7 @@ def match_tensors(float_onnx: bytes, float_tflite: bytes, image: NDArray[np.floa
 def _all_tensors(float_onnx: bytes, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     model = onnx.load_from_string(float_onnx)
     names = [name for node in model.graph.node for name in node.output]
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _LOG_ERRORS_ONLY
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_of_tensors(model, names)
     (entry,) = session.get_inputs()
     values = dict(zip(names, session.run(names, {entry.name: image}), strict=True))
     return {entry.name: image} | {name: value for name, value in values.items() if value.dtype == np.float32}

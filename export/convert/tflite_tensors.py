@@ -1,4 +1,4 @@
-"""The tensors of a float `.tflite` file: what each holds for an image, and the range that int8 is to cover of it.
+"""The tensors of a `.tflite` file: its ends, and what each of a float file holds for an image, from which ranges come.
 
 TensorFlow's own calibrator reads tensors from memory that later operators may already have overwritten: an addition
 that works in place leaves its result in its input. With it the range of MobileNetV2's input came out as 0 to 2, and
@@ -8,16 +8,50 @@ those of its residual sums too wide. Here every tensor keeps its own memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+
+from edge_runtime.engines.tflite_file import SIGNATURE
+from edge_runtime.spec import Tensor
+from export.convert.ends import HEATMAP, INPUT, OUTPUT
 
 Inputs = Callable[[], Iterator[NDArray[np.float32]]]  # gives the calibration inputs, each (1, S, S, 1), 0 to 1
 Ranges = dict[int, tuple[float, float]]  # (smallest, largest) by the index of the tensor in the file
 
 _OF_IMAGES = 2  # axes of a tensor of values of whole images
 _MOVING = {"PAD", "PADV2", "RESHAPE"}  # operators whose output has the scale of their input
+
+
+def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
+    """The named input and outputs of a `.tflite` file, with the scales inside it."""
+    runner = Interpreter(model_content=model).get_signature_runner(SIGNATURE)
+    outputs = runner.get_output_details()
+    return (
+        _tensor(INPUT, runner.get_input_details()[INPUT]),
+        *(_tensor(name, outputs[name]) for name in (OUTPUT, HEATMAP) if name in outputs),
+    )
+
+
+def _tensor(name: str, details: dict[str, Any]) -> Tensor:
+    dtype, (scale, zero_point) = np.dtype(details["dtype"]).name, details["quantization"]
+    if dtype == "float32":
+        return Tensor(name, dtype)
+    return Tensor(name, dtype, float(scale), int(zero_point))
+
+
+def with_all_tensors(content: bytes) -> Interpreter:
+    """An interpreter of a `.tflite` file that keeps what each operator writes."""
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        # An accelerator would run several operators as one and hide the tensors between them.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 class TensorReader:
@@ -28,13 +62,7 @@ class TensorReader:
     """
 
     def __init__(self, float_tflite: bytes) -> None:
-        self._interpreter = Interpreter(
-            model_content=float_tflite,
-            experimental_preserve_all_tensors=True,
-            # An accelerator would run several operators as one and hide the tensors between them.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        self._interpreter.allocate_tensors()
+        self._interpreter = with_all_tensors(float_tflite)
         (entry,) = self._interpreter.get_input_details()
         self._entry = entry["index"]
         self.indices = [self._entry, *_written_tensors(self._interpreter)]  # of the tensors, in order of writing

@@ -17,10 +17,9 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
-from edge_runtime.spec import Tensor
-from export.convert.grey_network import HEATMAP, INPUT, OUTPUT
+from export.convert.ends import HEATMAP, INPUT, OUTPUT
 from export.convert.tflite_tensors import Inputs
-from export.convert.to_onnx import onnx_tensors, without_unused_domains
+from export.convert.to_onnx import without_unused_domains
 
 # Measured: with 7 bits of weights two to four times as many decisions of MobileNetV2 change as with 8, and with uint8
 # activations ONNX Runtime gives the same bits on x86 with and without VNNI, where int8 ones do not.
@@ -93,11 +92,6 @@ def _overrides(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict
         name: [{"rmin": np.float32(min(lowest, 0.0)), "rmax": np.float32(max(highest, 0.0))}]
         for name, (lowest, highest) in ranges.items()
     }
-
-
-def int8_onnx_tensors(content: bytes) -> tuple[Tensor, ...]:
-    """The named input and outputs of an int8 `.onnx` file."""
-    return onnx_tensors(content, Tensor(INPUT, "int8", GREY_SCALE, GREY_ZERO_POINT))
 
 
 def _take_int8(model: onnx.ModelProto) -> None:

@@ -11,11 +11,8 @@ import tf2onnx
 from onnx import TensorProto, helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edge_runtime.spec import Tensor
-from export.convert.grey_network import HEATMAP, INPUT, OUTPUT, deployed_function, graphs_freed
+from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.onnx_names import settle_names
-
-_FLOAT_INPUT = Tensor(INPUT, "float32")
 
 OPSET = 17  # of 2022: per-channel QDQ is in it, and ONNX Runtime reads it since 1.12
 
@@ -46,17 +43,6 @@ def _write_erfc_by_erf(model: onnx.ModelProto) -> None:
     if one is not None:
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-
-
-def onnx_tensors(content: bytes, entry: Tensor = _FLOAT_INPUT) -> tuple[Tensor, ...]:
-    """The named input and the outputs, float32 in every file, of an `.onnx` file.
-
-    Args:
-        content: of the file.
-        entry: its input.
-    """
-    outputs = {output.name for output in onnx.load_from_string(content).graph.output}
-    return entry, *(Tensor(name, "float32") for name in (OUTPUT, HEATMAP) if name in outputs)
 
 
 def _with_folded_normalisation(model: onnx.ModelProto) -> onnx.ModelProto:

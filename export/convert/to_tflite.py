@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from edge_runtime.engines.tflite_file import SIGNATURE
 from edge_runtime.errors import ModelError
-from edge_runtime.spec import Tensor
-from export.convert.grey_network import HEATMAP, INPUT, OUTPUT, deployed_function, graphs_freed
+from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.tflite_tensors import Ranges
 
 
@@ -53,16 +49,6 @@ def to_int8_tflite(float_tflite: bytes, ranges: Ranges) -> bytes:
     return quantized
 
 
-def tflite_tensors(model: bytes) -> tuple[Tensor, ...]:
-    """The named input and outputs of a `.tflite` file, with the scales inside it."""
-    runner = Interpreter(model_content=model).get_signature_runner(SIGNATURE)
-    outputs = runner.get_output_details()
-    return (
-        _tensor(INPUT, runner.get_input_details()[INPUT]),
-        *(_tensor(name, outputs[name]) for name in (OUTPUT, HEATMAP) if name in outputs),
-    )
-
-
 def _with_ranges(float_tflite: bytes, ranges: Ranges) -> bytes:
     """The file with a range written beside each tensor, as the converter's quantiser reads it."""
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(float_tflite))
@@ -83,10 +69,3 @@ def _converter(model: keras.Model) -> Any:
         lambda grey: dict(zip(names, frozen(grey), strict=True)), input_signature=function.input_signature
     )
     return tf.lite.TFLiteConverter.from_concrete_functions([holder.named.get_concrete_function()], holder)
-
-
-def _tensor(name: str, details: dict[str, Any]) -> Tensor:
-    dtype, (scale, zero_point) = np.dtype(details["dtype"]).name, details["quantization"]
-    if dtype == "float32":
-        return Tensor(name, dtype)
-    return Tensor(name, dtype, float(scale), int(zero_point))

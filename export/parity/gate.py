@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from edge_runtime.bundle import FLOAT32
 from edge_runtime.errors import GateError
 from export.limits import Limits
-from export.parity.measures import FLOAT32, NOT_JUDGED, FileParity, Parity, lower_bound, upper_bound
+from export.parity.measures import NOT_JUDGED, FileParity, Parity, lower_bound, upper_bound
 
 PASSED, FAILED, TOO_SMALL = "passed", "failed", "too small"
 CLAIM = 0.02  # share of changed decisions that the upper 95 % bound has to exclude, or the limit where that is wider

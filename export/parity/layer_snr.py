@@ -6,35 +6,18 @@ that brings both closest: what is told is noise, not scale.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import onnx
-import onnxruntime
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.quantization import GREY_ZERO_POINT, grey_to_float
+from export.convert.formats import FORMATS
+from export.convert.formats.model_format import TensorGraph
 
 _LARGEST_DB = 120.0  # told of a tensor without any noise
-_LOG_ERRORS_ONLY = 3
-# Operators of `.onnx` that only move, name or round values: the tensors of interest are those of the others.
-_NOT_COMPUTING = {
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Identity",
-    "Pad",
-}
-_ACTIVATIONS = {"Clip", "Relu"}
 
 
 @dataclass(frozen=True)
@@ -45,16 +28,6 @@ class LayerNoise:
     tensor: str  # its name in the int8 file
     snr_db: float  # power of the float tensor over that of what rounding changed, decibels
     fall_db: float  # by how much it is below that of the tensor before; 0 of the first
-
-
-class _Graph(Protocol):
-    """A model file that shows its tensors."""
-
-    operators: list[tuple[str, str, tuple[int, ...]]]  # (type, name of the output, its shape) in order of execution
-    channel_axis: int  # of a tensor
-
-    def read(self, image_u8: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The real values that each operator writes."""
 
 
 def layer_noise(float_file: Path, int8_file: Path, images_u8: NDArray[np.uint8]) -> list[LayerNoise]:
@@ -68,8 +41,7 @@ def layer_noise(float_file: Path, int8_file: Path, images_u8: NDArray[np.uint8])
     Raises:
         ModelError: the files share no operators.
     """
-    kind = _OnnxGraph if int8_file.suffix == ".onnx" else _TfliteGraph
-    exact, rounded = kind(float_file), kind(int8_file)
+    exact, rounded = (FORMATS[path.suffix].show(path) for path in (float_file, int8_file))
     pairs = _pairs(exact, rounded)
     if not pairs:
         raise ModelError(f"{int8_file}: has no operator in common with {float_file.name}")
@@ -86,7 +58,7 @@ def layer_noise(float_file: Path, int8_file: Path, images_u8: NDArray[np.uint8])
     ]
 
 
-def _pairs(exact: _Graph, rounded: _Graph) -> list[tuple[int, int]]:
+def _pairs(exact: TensorGraph, rounded: TensorGraph) -> list[tuple[int, int]]:
     """Operators of both files in the same order, of the same type and shape: folding left some out of one of them.
 
     A tensor of the int8 file may hold each channel several times.
@@ -126,98 +98,6 @@ def _decibels(sums: NDArray[np.float64]) -> float:
     if not noise.sum() > 0.0:
         return _LARGEST_DB
     return min(_LARGEST_DB, float(10.0 * np.log10(max(of_exact.sum(), 1e-30) / noise.sum())))
-
-
-class _TfliteGraph:
-    channel_axis = -1
-
-    def __init__(self, path: Path) -> None:
-        self._interpreter = Interpreter(
-            model_content=path.read_bytes(),
-            experimental_preserve_all_tensors=True,
-            # An accelerator would run several operators as one and hide the tensors between them.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        self._interpreter.allocate_tensors()
-        (self._entry,) = self._interpreter.get_input_details()
-        details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
-        written = [
-            (operator["op_name"], int(operator["outputs"][0])) for operator in self._interpreter._get_ops_details()
-        ]
-        kept = [(kind, details[index]) for kind, index in written if details[index]["dtype"] in (np.float32, np.int8)]
-        self._outputs = [detail for _, detail in kept]
-        self.operators = [(kind, detail["name"], tuple(map(int, detail["shape"]))) for kind, detail in kept]
-
-    def read(self, image_u8: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        self._interpreter.set_tensor(self._entry["index"], _as_input(image_u8, self._entry["dtype"])[..., np.newaxis])
-        self._interpreter.invoke()
-        return [_real(self._interpreter.get_tensor(detail["index"]), detail) for detail in self._outputs]
-
-
-class _OnnxGraph:
-    channel_axis = 1
-
-    def __init__(self, path: Path) -> None:
-        model = onnx.load(path)
-        graph = model.graph
-        after_rounding = _rounded_names(graph)
-        computing = _computing(graph)
-        self._names = [after_rounding.get(name, name) for _, name in computing]
-        self._entry = graph.input[0].name
-        self._dtype = np.int8 if graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT8 else np.float32
-        side = graph.input[0].type.tensor_type.shape.dim[1].dim_value
-        del graph.output[:]
-        graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(self._names))
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        shapes = [values.shape for values in self.read(np.zeros((side, side), np.uint8))]
-        self.operators = [
-            (kind, name, shape) for (kind, _), name, shape in zip(computing, self._names, shapes, strict=True)
-        ]
-
-    def read(self, image_u8: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        entry = _as_input(image_u8, self._dtype)[..., np.newaxis]
-        return list(self._session.run(self._names, {self._entry: entry}))
-
-
-def _computing(graph: onnx.GraphProto) -> list[tuple[str, str]]:
-    """(type, output) of the operators that calculate, an activation taken together with what it follows.
-
-    The quantiser leaves out an activation that the range of its tensor already is.
-    """
-    readers = Counter(name for node in graph.node for name in node.input)
-    found: dict[str, str] = {}  # output -> type
-    for node in graph.node:
-        if node.op_type in _NOT_COMPUTING:
-            continue
-        follows = node.op_type in _ACTIVATIONS and node.input[0] in found and readers[node.input[0]] == 1
-        found[node.output[0]] = found.pop(node.input[0]) if follows else node.op_type
-    return [(kind, name) for name, kind in found.items()]
-
-
-def _rounded_names(graph: onnx.GraphProto) -> dict[str, str]:
-    """The name that each tensor has after it was rounded, through the pair of operators that rounds it."""
-    quantised = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    real = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    return {name: real[integers] for name, integers in quantised.items() if integers in real}
-
-
-def _as_input(image_u8: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:
-    """(1, S, S), as a float or an int8 file takes it."""
-    if np.dtype(dtype) == np.int8:
-        return (image_u8.astype(np.int16) + GREY_ZERO_POINT).astype(np.int8)[np.newaxis]
-    return grey_to_float(image_u8)[np.newaxis]
-
-
-def _real(values: NDArray[Any], detail: dict[str, Any]) -> NDArray[np.float32]:
-    if values.dtype == np.float32:
-        return np.asarray(values, np.float32)
-    scale, zero_point = detail["quantization"]
-    return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
 
 
 def steepest(noise: list[LayerNoise], count: int) -> list[LayerNoise]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from edge_runtime.bundle import FLOAT32
 from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
 from export.parity.engine_answers import Answers, ask
@@ -31,7 +32,6 @@ PERCENTILE = 99.0
 CONFIDENCE = 0.95  # of the bounds on the share of changed decisions
 _TAIL = (1.0 - CONFIDENCE) / 2  # beyond either end of a two-sided interval
 NOT_JUDGED = "not judged"  # verdict of float files, and of every file before the gate
-FLOAT32 = "float32"  # precision of a file whose input is float
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from edge_runtime.bundle import FLOAT32
 from edge_runtime.terminal_text import escaped
 from export.parity.layer_snr import LayerNoise, steepest
-from export.parity.measures import FLOAT32
 from export.parity.suite import FileAnswers, Suite
 from export.parity.table import COLUMNS, aligned, caption, html_table, parity_text, table_rows
 from train.report import page, picture

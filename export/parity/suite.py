@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bundle import model_files, verify_bundle
+from edge_runtime.bundle import FLOAT32, model_files, verify_bundle
 from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
 from edge_runtime.engines import engines_for, install_command, is_installed
 from edge_runtime.errors import DataError, ModelError
@@ -23,7 +23,7 @@ from export.limits import Limits
 from export.parity.engine_answers import Answers, ask, ask_elsewhere
 from export.parity.gate import judge
 from export.parity.layer_snr import LayerNoise, layer_noise
-from export.parity.measures import FLOAT32, EvaluationSet, Parity, compare, summarise
+from export.parity.measures import EvaluationSet, Parity, compare, summarise
 
 ELSEWHERE = "tflite-runtime"  # the engine that may need a Python of its own
 _STEADY_IMAGES = 16  # asked again in other orders and with other numbers of threads

@@ -1,4 +1,4 @@
-"""Both int8 files of a network, with the same ranges in both formats."""
+"""The int8 files of a network, with the same ranges in every format."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable
 
 import keras
 
+from export.convert.formats import FORMATS
+from export.convert.formats.model_format import Calibrated
 from export.convert.grey_network import as_input
-from export.convert.tensor_matching import match_tensors
 from export.convert.tflite_tensors import Inputs, Ranges, TensorReader
-from export.convert.to_int8_onnx import to_int8_onnx
-from export.convert.to_onnx import to_float_onnx
-from export.convert.to_tflite import to_float_tflite, to_int8_tflite
+from export.convert.to_tflite import to_float_tflite
 from export.inputs.calibration import CalibrationSet
 from export.quantize.logit_duplication import ends_with_one_sigmoid, logit_reach, with_duplicated_logit
 
@@ -27,7 +26,7 @@ def quantise_network(
 
     Args:
         network: takes `grey`, (N, S, S, 1), 0 to 1; each kernel is rounded to the nearest integers, channel by channel.
-        formats: `.tflite`, `.onnx`.
+        formats: suffixes of them.
         calibration: images that the rule measures ranges on.
         rule: of export.quantize.activation_ranges.
 
@@ -41,12 +40,5 @@ def quantise_network(
     ranges = rule(float_tflite, calibration.inputs)
     if reach is not None:
         ranges |= dict.fromkeys(TensorReader(float_tflite).logits, (-reach, reach))
-    quantized = {}
-    if ".tflite" in formats:
-        quantized[".tflite"] = to_int8_tflite(float_tflite, ranges)
-    if ".onnx" in formats:
-        float_onnx = to_float_onnx(network)
-        matches = match_tensors(float_onnx, float_tflite, next(calibration.inputs()))
-        shared = {name: ranges[index] for name, index in matches.items()}
-        quantized[".onnx"] = to_int8_onnx(float_onnx, calibration.inputs, shared)
-    return quantized
+    calibrated = Calibrated(network, float_tflite, ranges, calibration.inputs)
+    return {suffix: one.quantise(calibrated) for suffix, one in FORMATS.items() if suffix in formats}

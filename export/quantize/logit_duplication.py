@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from export.convert.grey_network import OUTPUT
+from export.convert.ends import OUTPUT
 from export.quantize.activation_ranges import LOGIT_REACH
 from export.quantize.channel_duplication import shifts_of
 from train.int8.grid import range_scale

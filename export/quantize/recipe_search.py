@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_runtime.bundle import INT8
 from edge_runtime.errors import ModelError
 from edge_runtime.spec import ModelSpec
-from export.convert.model_files import write_int8_files
+from export.convert.model_files import write_files
 from export.convert.prepared_network import PreparedNetwork
 from export.limits import Limits
 from export.parity.gate import FAILED, PASSED, checks
@@ -108,7 +109,7 @@ def choose(
 def _measure(recipe: str, quantized: dict[str, bytes], seconds: float, spec: ModelSpec, search: Search) -> _Attempt:
     """A recipe's files, written and run by the engines that will run them."""
     with tempfile.TemporaryDirectory() as folder:
-        specs = write_int8_files(Path(folder), quantized, spec)
+        specs = write_files(Path(folder), INT8, quantized, spec)
         files = tuple(measure_file(path, inside, search.images) for path, inside in specs.items())
     broken = sum(not check.kept for one in files for check in checks(one, search.limits))
     return _Attempt(recipe, quantized, files, broken, all(_keeps(one, search.goal) for one in files), seconds)

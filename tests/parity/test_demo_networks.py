@@ -114,8 +114,8 @@ def test_two_disjoint_draws_of_calibration_images_agree(trained, kind, capsys):
             inputs = RecipeInputs(half, lambda half=half: half.images_u8)
             out = Path(where, str(number))
             out.mkdir()
-            files = model_files.write_int8_files(
-                out, recipe.quantize(prepared, (".tflite", ".onnx"), inputs), network.spec
+            files = model_files.write_files(
+                out, "int8", recipe.quantize(prepared, (".tflite", ".onnx"), inputs), network.spec
             )
             for path, spec in files.items():
                 answers.setdefault(path.name, []).append(ask(path, spec, images_u8).probabilities)

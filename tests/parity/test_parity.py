@@ -47,9 +47,9 @@ def deployed_files(images_u8, tmp_path_factory):
         network = build_cnn(SIZE)
         prepared = prepared_network.prepare(network, SPEC, images_u8)
         folder, inputs = tmp_path_factory.mktemp("files"), RecipeInputs(calibration, lambda: images_u8)
-        floats = model_files.convert_to_float(prepared.grey, ("tflite", "onnx"))
-        specs = model_files.write_float_files(folder, floats, SPEC)
-        specs |= model_files.write_int8_files(folder, open_recipe("minmax").quantize(prepared, floats, inputs), SPEC)
+        floats = model_files.convert_to_float(prepared.grey, (".tflite", ".onnx"))
+        specs = model_files.write_files(folder, "float32", floats, SPEC)
+        specs |= model_files.write_files(folder, "int8", open_recipe("minmax").quantize(prepared, floats, inputs), SPEC)
         return specs, grey_network.float_probabilities(network, images_u8)
 
 

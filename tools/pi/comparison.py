@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.bundle import FLOAT32
 from export.limits import Limits
 from export.parity.engine_answers import Answers
 from export.parity.gate import FAILED, judge
-from export.parity.measures import FLOAT32, FLOAT_TOLERANCE, EvaluationSet, FileParity, compare_answers, summarise
+from export.parity.measures import FLOAT_TOLERANCE, EvaluationSet, FileParity, compare_answers, summarise
 
 REPEATABLE = "litert"  # the engine whose int8 answers have to be the same bits everywhere
 # Of fewer images the AUC says nothing: of ten, one pair that changes places moves it by 0.04, and the limit is 0.005.

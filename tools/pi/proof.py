@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime import Predictor
-from edge_runtime.bundle import model_files, open_model, read_manifest
+from edge_runtime.bundle import FLOAT32, model_files, open_model, read_manifest
 from edge_runtime.engines import suffix_of
 from edge_runtime.preprocess import preprocess
-from export.parity.measures import FLOAT32
 from tools.pi.comparison import Row, compare
 from tools.pi.debian import NotToBeHad
 from tools.pi.device import MEMORY_MB, Device, WentWrong, install, judge_within_memory

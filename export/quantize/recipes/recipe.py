@@ -33,7 +33,7 @@ class Recipe:
 
         Args:
             prepared: the network.
-            formats: suffixes, `.tflite` and `.onnx`.
+            formats: suffixes of them.
             inputs: images that may be learnt from.
 
         Raises:

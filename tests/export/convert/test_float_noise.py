@@ -71,8 +71,8 @@ def measured(network: keras.Model, converted: keras.Model, folder) -> measures.P
         rounding=float32_noise(network, IMAGES_U8),
     )
     with quiet_converters():
-        floats = model_files.convert_to_float(grey_network.with_grey_input(converted, IMAGES_U8), ("tflite", "onnx"))
-        return measures.measure(model_files.write_float_files(folder, floats, SPEC).items(), images)
+        floats = model_files.convert_to_float(grey_network.with_grey_input(converted, IMAGES_U8), (".tflite", ".onnx"))
+        return measures.measure(model_files.write_files(folder, "float32", floats, SPEC).items(), images)
 
 
 def test_files_of_the_same_weights_are_taken(network, tmp_path):

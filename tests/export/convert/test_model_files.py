@@ -13,7 +13,11 @@ from PIL import Image
 
 from edge_runtime.embedded_spec import read_embedded_spec
 from edge_runtime.engines import open_engine
+from edge_runtime.errors import ModelError
+from edge_runtime.model_formats import FORMATS as ON_DEVICE
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
+from export.convert.formats import FORMATS
+from export.convert.model_files import write_files
 from export.parity.measures import FLOAT_TOLERANCE
 
 FILES = ("model_float32.tflite", "model_float32.onnx", "model_int8.tflite", "model_int8.onnx")
@@ -138,6 +142,20 @@ def test_every_file_looks_where_the_trained_network_looks(bundle):
     np.testing.assert_allclose(maps[0], maps[1], atol=FLOAT_TOLERANCE)
     for one in maps[2:]:
         assert np.abs(one - maps[0]).mean() < HEATMAP_TOLERANCE
+
+
+def test_every_format_has_its_half_on_the_device():
+    assert list(FORMATS) == list(ON_DEVICE)
+    assert all(suffix == one.suffix for suffix, one in FORMATS.items())
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_of_another_precision_is_not_written(bundle, tmp_path, suffix):
+    embedded = read_embedded_spec(bundle / f"model_float32{suffix}")
+    content = (bundle / f"model_float32{suffix}").read_bytes()[: embedded.model_bytes]
+    with pytest.raises(ModelError, match="its input is float32"):
+        write_files(tmp_path, "int8", {suffix: content}, embedded.spec)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -14,13 +14,11 @@ with quiet_converters():
     import keras
     from keras import layers
 
-    from export.convert.to_onnx import to_float_onnx
-    from export.convert.to_tflite import to_float_tflite
+    from export.convert.formats import FORMATS
     from export.parity.layer_snr import layer_noise, steepest
     from export.quantize.activation_ranges import measure_ranges
     from export.quantize.int8_files import quantise_network
 
-FORMATS = (".tflite", ".onnx")
 SIDE = 24
 
 
@@ -58,7 +56,7 @@ def noise(tmp_path, images_u8):
     def measure(suffix: str, exact: keras.Model, rounded: keras.Model):
         calibration = CalibrationSet(Path("none"), images_u8, (None,) * len(images_u8), (), (), True)
         with quiet_converters():
-            content = to_float_tflite(exact) if suffix == ".tflite" else to_float_onnx(exact)
+            content = FORMATS[suffix].convert(exact)
             int8 = quantise_network(rounded, (suffix,), calibration, measure_ranges)[suffix]
         paths = [tmp_path / f"{name}{suffix}" for name in ("float", "int8")]
         for path, data in zip(paths, (content, int8), strict=True):

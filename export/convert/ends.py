@@ -1,0 +1,4 @@
+"""Names of the ends of every deployed file."""
+
+INPUT, OUTPUT = "grey", "probability"
+HEATMAP = "heatmap"  # of networks that tell where they looked
