@@ -29,7 +29,8 @@ from edge_runtime.engines.onnx_runtime import _read_processor, needs_precision
 from export.exporter import SAMPLE
 from export.inputs.image_sets import read_training_images
 from export.inputs.opening import open_inputs
-from export.quantize.recipes import NAMES, RecipeInputs, open_recipe
+from export.quantize.recipes import NAMES, open_recipe
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from export.request import ExportRequest
 

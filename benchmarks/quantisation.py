@@ -27,7 +27,8 @@ from export.inputs.image_sets import read_training_images
 from export.inputs.opening import open_inputs
 from export.parity.engine_answers import Answers, ask
 from export.parity.measures import FileParity, compare
-from export.quantize.recipes import NAMES, RecipeInputs, open_recipe
+from export.quantize.recipes import NAMES, open_recipe
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from export.request import ExportRequest
 

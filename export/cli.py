@@ -96,3 +96,7 @@ def main(wide: bool, **options: Any) -> None:
         parity = export(request)
     click.echo(escaped_lines(parity_text(parity, wide)))
     click.echo(escaped(f"bundle: {options['out']}"))
+
+
+if __name__ == "__main__":
+    main()

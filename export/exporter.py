@@ -21,7 +21,8 @@ from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
 from export.inputs.image_sets import ImageSet, choosing_images, read_training_images
 from export.inputs.opening import ExportInputs, open_inputs
 from export.limits import goal_of
-from export.quantize.recipes import AUTO, NAMES, ROUNDING, SLOW_ON_DEVICE, TRAINED, RecipeInputs, open_recipe
+from export.quantize.recipes import AUTO, NAMES, ROUNDING, SLOW_ON_DEVICE, TRAINED, open_recipe
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.request import FORMATS, ExportRequest
 
 if TYPE_CHECKING:

@@ -82,3 +82,7 @@ def main(
         click.echo(escaped(f"report: {out / page.name}"), err=True)
     if suite.parity.verdict == FAILED:
         raise GateError("an int8 file does not decide as the trained network does; the table says by how much")
+
+
+if __name__ == "__main__":
+    main()

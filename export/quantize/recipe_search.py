@@ -21,8 +21,8 @@ from export.convert.prepared_network import PreparedNetwork
 from export.limits import Limits
 from export.parity.gate import FAILED, PASSED, checks
 from export.parity.measures import EvaluationSet, FileParity, Trial, measure_file
-from export.quantize.recipes import RecipeInputs
 from export.quantize.recipes.recipe import Recipe
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 
 log = logging.getLogger(__name__)
 

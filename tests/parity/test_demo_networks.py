@@ -104,7 +104,8 @@ def test_two_disjoint_draws_of_calibration_images_agree(trained, kind, capsys):
     assert not set(halves[0].sha256) & set(halves[1].sha256)
     with quiet_converters(), tempfile.TemporaryDirectory() as where:
         from export.convert import grey_network, model_files, prepared_network
-        from export.quantize.recipes import RecipeInputs, open_recipe
+        from export.quantize.recipes import open_recipe
+        from export.quantize.recipes.recipe_inputs import RecipeInputs
 
         model = grey_network.load_network(network.model, network.spec.size)
         prepared = prepared_network.prepare(model, network.spec, images_u8[:16])

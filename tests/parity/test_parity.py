@@ -15,7 +15,8 @@ from edge_runtime.spec import ModelSpec, Tensor
 from export.inputs.calibration import CalibrationSet
 from export.parity import measures
 from export.parity.engine_answers import Answers, ask, ask_elsewhere
-from export.quantize.recipes import RecipeInputs, open_recipe
+from export.quantize.recipes import open_recipe
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from train.phantom import draw
 

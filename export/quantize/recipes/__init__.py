@@ -5,18 +5,11 @@ To add one: an entry in `table.py`, and its name in NAMES here, which commands r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from export.inputs.calibration import CalibrationSet
     from export.quantize.recipes.recipe import Recipe
 
 # From cheapest to dearest: first those that add no operation, by the time that they take, then the one that does.
@@ -26,16 +19,6 @@ ROUNDING = ("equalised", "rounded")  # choose integers for kernels: no use where
 SLOW_ON_DEVICE = ("channel_duplication",)  # its files calculate more: `auto` tries it only where the aim is asked for
 TRAINED = ("finetuned",)  # take many minutes: `auto` tries them only where it is given a budget
 AUTO = "auto"  # in place of a name: the cheapest that does, see recipe_search.py
-
-
-@dataclass(frozen=True)
-class RecipeInputs:
-    """What a recipe may learn from and work with. No image in it is one that files are judged on."""
-
-    calibration: CalibrationSet  # images that set the ranges of activations
-    training: Callable[[], NDArray[np.uint8]]  # uint8 (N, S, S) of the train split, or calibration; read when called
-    state: Path | None = None  # folder in which a long recipe keeps what it would resume from; None: keep nothing
-    budget_minutes: float | None = None  # of wall time that fine-tuning may take; None: as long as it needs
 
 
 def open_recipe(name: str) -> Recipe:

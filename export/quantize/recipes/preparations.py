@@ -10,7 +10,7 @@ from edge_runtime.errors import ModelError
 from export.convert.grey_network import as_input
 from export.convert.prepared_network import PreparedNetwork
 from export.quantize.logit_duplication import ends_with_one_sigmoid
-from export.quantize.recipes import RecipeInputs
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import lies_on_grid
 from train.int8.keras_graph import answer_layer

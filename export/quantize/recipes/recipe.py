@@ -9,7 +9,7 @@ import keras
 
 from export.convert.prepared_network import PreparedNetwork
 from export.quantize.int8_files import RangeRule, quantise_network
-from export.quantize.recipes import RecipeInputs
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 
 # (the network, what may be learnt from) -> a network that may be changed
 Preparation = Callable[[PreparedNetwork, RecipeInputs], keras.Model]

@@ -10,7 +10,7 @@ import numpy as np
 from export.convert.grey_network import as_input
 from export.quantize.channel_duplication import choose_copies, costs_with, with_copies
 from export.quantize.fine_tuning import fine_tune
-from export.quantize.recipes import RecipeInputs
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quantize.sensitivity import logit_changes
 from export.quantize.weight_rounding import ChooseIntegers, learned_integers, nearest_integers, reconstruct
 from train.int8.fake_quant import lies_on_grid

@@ -14,7 +14,7 @@ from edge_runtime.spec import ModelSpec
 from export.inputs.calibration import CalibrationSet
 from export.limits import PRESETS, Limits, goal_of
 from export.parity.measures import EvaluationSet
-from export.quantize.recipes import RecipeInputs
+from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from export.request import ExportRequest
 from train.phantom import draw
