@@ -41,6 +41,7 @@ DECODING_VERSION = (
     3  # of the rules above: raise it where the same file gives other pixels, and caches forget the old ones
 )
 DICOM = "DICOM"  # the format
+PHANTOM_SOFTWARE = "fracture-edge phantom"  # text `Software` of a PNG that holds a generated image
 BY_FILE = "file"  # where the depth is known from: its samples have no more than 8 bits
 
 # Format -> module of edge_runtime.formats, function that reads the header, function that looks for damage.
@@ -89,6 +90,7 @@ class DecodedImage:
     depth_from: str = (
         BY_FILE  # what decided which value is white: a tag, `values`, or `file` where 8 bits leave no doubt
     )
+    is_phantom: bool = False  # a PNG that says it was drawn by this project
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ def _decode_image(opened: _Opener, header: Header, request: _Request) -> Decoded
     chroma_u8 = None
     if request.colours and (is_colour_jpeg or image.mode not in ("L", "1")):
         chroma_u8 = _chroma_of_jpeg(opened) if is_colour_jpeg else _chroma(image)
-    return DecodedImage(_grey(image), form, mode, chroma_u8)
+    is_phantom = form == "PNG" and image.info.get("Software") == PHANTOM_SOFTWARE
+    return DecodedImage(_grey(image), form, mode, chroma_u8, is_phantom=is_phantom)
 
 
 def _decode_deep_colours(opened: _Opener, header: Header, request: _Request) -> DecodedImage:

@@ -29,6 +29,9 @@ PHANTOM_WARNING = "the network knows generated phantoms alone: its answer says n
 
 TURNS = (1, 2, 4)  # in how many directions an image may be judged
 
+# With each answer of any other network to such an image.
+OF_PHANTOM_WARNING = "the image is a generated phantom, and the network never learnt from phantoms"
+
 FRACTURED, NOT_FRACTURED, ABSTAIN = "fractured", "not fractured", "abstain"
 
 
@@ -144,7 +147,7 @@ class Predictor:
             domain=spec.domain,
             depth=decoded.depth,
             depth_from=decoded.depth_from,
-            warnings=[*decoded.warnings, *([PHANTOM_WARNING] if spec.domain == "phantom" else [])],
+            warnings=[*decoded.warnings, *_domain_warnings(spec.domain, decoded.is_phantom)],
             heatmap=None if looked is None else looked.to_dict(),
         )
 
@@ -184,6 +187,12 @@ def _probability_in(outputs: dict[str, NDArray[np.float32]]) -> float:
     if not -_ROUNDING <= probability <= 1 + _ROUNDING or math.isnan(probability):
         raise ImageError(f"the network answers {probability}, which is no probability: no answer", "no_answer")
     return min(max(probability, 0.0), 1.0)
+
+
+def _domain_warnings(domain: str, is_phantom: bool) -> list[str]:
+    if domain == "phantom":
+        return [PHANTOM_WARNING]
+    return [OF_PHANTOM_WARNING] if is_phantom else []
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from edge_runtime.bundle import open_model
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ImageError, ModelError
 from edge_runtime.images import read_grey
-from edge_runtime.predictor import PHANTOM_WARNING
+from edge_runtime.predictor import OF_PHANTOM_WARNING, PHANTOM_WARNING
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import OperatingPoint
+from train.phantom.dataset import write_images
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,19 @@ def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
         Predictor()
     monkeypatch.setattr(bundle, "shipped_bundle", lambda: tiny_bundle)
     assert Predictor().model.path.parent == tiny_bundle
+
+
+def test_a_network_of_radiographs_says_so_where_the_image_is_a_generated_phantom(tiny_bundle, tmp_path):
+    write_images(tmp_path, {"test": 1}, 0, 1)
+    (phantom,) = tmp_path.rglob("*.png")
+    opened = open_model(tiny_bundle)
+    of_radiographs = replace(opened, spec=replace(opened.spec, domain="radiograph"))
+    assert OF_PHANTOM_WARNING in Predictor(of_radiographs).predict(phantom).warnings
+    assert Predictor(replace(opened, spec=replace(opened.spec, domain="phantom"))).predict(phantom).warnings == [
+        PHANTOM_WARNING
+    ]
+    Image.open(phantom).save(tmp_path / "plain.png")
+    assert OF_PHANTOM_WARNING not in Predictor(of_radiographs).predict(tmp_path / "plain.png").warnings
 
 
 def test_an_operating_point_decides(tiny_bundle, golden_images):

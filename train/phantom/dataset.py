@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from edge_runtime.images import PHANTOM_SOFTWARE
 from edge_runtime.whole_files import whole_folder
 from train.phantom.scene import draw
 
@@ -88,4 +90,7 @@ def write_phantom(folder: Path, seed: int, job: tuple[str, int]) -> None:
     split, index = job
     phantom = draw(seed, index)
     path = folder / split / CLASS_FOLDERS[phantom.label] / f"phantom_{index:05d}.png"
-    Image.fromarray(phantom.image_u8).save(path, compress_level=6)
+    # So that a network of radiographs can say that it never learnt from such an image.
+    notes = PngInfo()
+    notes.add_text("Software", PHANTOM_SOFTWARE)
+    Image.fromarray(phantom.image_u8).save(path, compress_level=6, pnginfo=notes)
