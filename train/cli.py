@@ -111,6 +111,13 @@ def _own(option: str) -> str:
     help=f"Augmentation: largest rotation, in degrees.{_own('rotation')}",
 )
 @click.option(
+    "--any-angle",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help=f"Augmentation: fraction of the images that is turned by any angle instead.{_own('any_angle')}",
+)
+@click.option(
     "--shift",
     type=click.FloatRange(0, 0.5),
     default=0.08,

@@ -21,6 +21,7 @@ class Augmentation:
     shift: float = 0.08  # fraction of the side
     zoom: float = 0.10  # fraction of the scale
     flip: bool = True  # left-right and up-down, each with probability 1/2
+    any_angle: float = 0.0  # of the images, how many are turned by any angle in place of a small one
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,17 @@ class TrainConfig:
             raise DataError(f"--fractions {self.fractions}: three numbers above 0 whose sum is 1 were expected")
 
     @classmethod
-    def from_options(cls, rotation: float, shift: float, zoom: float, flip: bool, **settings: Any) -> TrainConfig:
+    def from_options(cls, **options: Any) -> TrainConfig:
         """A configuration from the flat options of the command."""
-        return cls(augmentation=Augmentation(rotation, shift, zoom, flip), **settings)
+        own = {
+            "rotation": "rotation_degrees",
+            "shift": "shift",
+            "zoom": "zoom",
+            "flip": "flip",
+            "any_angle": "any_angle",
+        }
+        augmentation = Augmentation(**{name: options.pop(option) for option, name in own.items()})
+        return cls(augmentation=augmentation, **options)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TrainConfig:

@@ -38,10 +38,10 @@ NETWORKS: dict[str, Network] = {
         builder="train.networks.mobilenetv2:build_mobilenetv2",
         fitting="train.fit.transfer:fit_pretrained_or_random",
         options=("alpha", "weights", "head"),
-        defaults={"image_size": 384, "rotation": 180.0, "shift": 0.06, "zoom": 0.15, "epochs": 10},
+        defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 6},
         cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
         demo={
-            **{"image_size": 96, "epochs": 15, "rotation": 0.0, "shift": 0.0, "zoom": 0.0},
+            **{"image_size": 96, "epochs": 15, "rotation": 0.0, "any_angle": 0.0, "shift": 0.0, "zoom": 0.0},
             **{"alpha": 0.35, "weights": "none", "head": "pooled", "learning_rate": 6e-3},
         },
     ),

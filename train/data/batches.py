@@ -173,6 +173,10 @@ def _augment(batch: tf.Tensor, augmentation: Augmentation, seed: int, index: tf.
     count, side = tf.shape(batch)[0], tf.cast(tf.shape(batch)[1], tf.float32)
     chance = tf.random.stateless_uniform((6, count), seed=[seed, tf.cast(index, tf.int32)], minval=-1.0, maxval=1.0)
     angle = chance[0] * (augmentation.rotation_degrees * np.pi / 180.0)
+    if augmentation.any_angle:
+        # Apart, so that all else is drawn alike with and without it.
+        lot = tf.random.stateless_uniform((count,), seed=[seed, -1 - tf.cast(index, tf.int32)])
+        angle = tf.where(lot < augmentation.any_angle, chance[0] * np.pi, angle)
     zoom = 1.0 + chance[1] * augmentation.zoom
     shift = chance[2] * augmentation.shift * side, chance[3] * augmentation.shift * side
     ones = tf.ones_like(angle)

@@ -71,6 +71,23 @@ def test_rotation_and_flip_keep_a_centred_disc():
     )
 
 
+def test_some_images_are_turned_by_any_angle_and_all_others_as_without_that():
+    array = np.zeros((1, 64, 64), np.uint8)
+    array[0, 4:20, 30:34] = 255  # a bar that points upwards
+    rows = np.zeros(400, np.int64)
+    small, mixed = (
+        collect(augmented_images(array, rows, 40, Augmentation(10.0, 0.0, 0.0, False, share), 5))[..., 0]
+        for share in (0.0, 0.3)
+    )
+    above = small[:, :32].sum(axis=(1, 2)) / small.sum(axis=(1, 2))
+    assert above.min() > 0.99
+    same = np.all(small == mixed, axis=(1, 2))
+    assert 0.25 < 1 - same.mean() < 0.35
+    turned = mixed[~same]
+    is_below = turned[:, 32:].sum(axis=(1, 2)) > turned[:, :32].sum(axis=(1, 2))
+    assert 0.35 < is_below.mean() < 0.65
+
+
 def test_the_same_seed_draws_the_same_and_another_draws_otherwise():
     array, rows = images(), np.arange(6)
     first = collect(augmented_images(array, rows, 4, Augmentation(), 1))
