@@ -1,0 +1,270 @@
+"""report.html of an evaluation: one file that needs no other, no script and no network."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from edge_runtime import __version__
+from edge_runtime.errors import EdgeError
+from edge_runtime.images import read_grey
+from export.evaluation import plots
+from export.evaluation.checklist import claim_items
+from export.evaluation.figures import interactions
+from train.metrics import Estimate
+
+if TYPE_CHECKING:
+    from export.evaluation.evaluation import Evaluation, EvaluationRequest
+
+_MISTAKES = 6  # of each kind that are shown
+_SIDE = 256  # pixels of a picture
+
+
+def as_text(found: Evaluation) -> str:
+    """The figures for a terminal."""
+    lines = [f"{len(found.answers)} images of {found.subjects.origin}; {found.judged_by} of {found.spec.name}"]
+    if found.radiographs is not None:
+        labels = found.radiographs.labels
+        lines.append(f"{labels.size} radiographs, {int(labels.sum())} fractured; threshold {found.spec.threshold:.3f}")
+    width = max((len(figure.name) for figure in found.figures), default=0)
+    lines += [f"{figure.name:<{width}}  {figure.estimate}" for figure in found.figures]
+    for name, other in found.comparisons.items():
+        lines.append(f"beside {name}: {other['decisions_that_differ']} decisions differ, {_not_inferior(other)}")
+    if found.abstained:
+        lines.append(f"{found.abstained} images are no radiographs for the gate")
+    if found.failed or found.subjects.left_out:
+        lines.append(f"{len(found.failed) + len(found.subjects.left_out)} images without an answer")
+    if found.subjects.patients_unknown:
+        lines.append(found.subjects.patients_unknown)
+    return "\n".join(lines)
+
+
+def write_page(path: Path, found: Evaluation, request: EvaluationRequest) -> None:
+    """Writes the page.
+
+    Args:
+        path: of the file.
+        found: the evaluation.
+        request: that led to it.
+    """
+    environment = Environment(
+        loader=PackageLoader("export.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    text = environment.get_template("evaluation.html").render(_contents(found, request))
+    path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
+    figures = {figure.name: figure.estimate for figure in found.figures}
+    galleries = _galleries(found) if found.radiographs is not None else []
+    sections = [
+        *([("figures", "Figures")] if figures else []),
+        ("plots", "Plots"),
+        *([("subgroups", "Subgroups")] if found.subgroups else []),
+        *([("beside", "Beside other files")] if found.comparisons else []),
+        *((gallery["id"], gallery["name"]) for gallery in galleries),
+        ("claim", "CLAIM checklist"),
+    ]
+    notes = [*found.subjects.left_out, *((answer.path, answer.reason) for answer in found.failed)]
+    if notes:
+        sections.insert(-1, ("left", "Without an answer"))
+    return {
+        "title": f"{found.spec.name}: evaluation",
+        "contents": sections,
+        "auc": figures.get("AUC"),
+        "sensitivity": figures.get("sensitivity"),
+        "specificity": figures.get("specificity"),
+        "n": 0 if found.radiographs is None else found.radiographs.labels.size,
+        "positives": 0 if found.radiographs is None else int(found.radiographs.labels.sum()),
+        "threshold": found.spec.threshold,
+        "network": found.spec.name,
+        "model": found.judged_by,
+        "sha256": found.model_sha256,
+        "origin": found.subjects.origin,
+        "images": len(found.answers),
+        "date": datetime.datetime.now().strftime("%Y-%m-%d"),
+        "version": __version__,
+        "patients": found.subjects.patients_unknown,
+        "figures": [_row(figure) for figure in found.figures],
+        "plots": _plots(found),
+        "subgroups": [row.to_dict() | _estimates(row) for row in found.subgroups],
+        "looks": _looks(found),
+        "comparisons": [_compared(name, other) for name, other in found.comparisons.items()],
+        "galleries": galleries,
+        "notes": notes,
+        "checklist": claim_items(_claims(found, request)),
+    }
+
+
+def _row(figure: Any) -> dict[str, Any]:
+    estimate = figure.estimate
+    is_known = estimate.value is not None
+    return {
+        "name": figure.name,
+        "value": f"{estimate.value:.3f}" if is_known else "not defined",
+        "interval": f"{estimate.low:.3f} to {estimate.high:.3f}" if is_known else "",
+        **{name: getattr(figure, name) for name in ("n", "method", "source")},
+    }
+
+
+def _estimates(row: Any) -> dict[str, Estimate]:
+    return {name: getattr(row, name) for name in ("auc", "sensitivity", "specificity")}
+
+
+def _looks(found: Evaluation) -> str:
+    parts = []
+    for column, values in interactions(found.subgroups).items():
+        told = ", ".join(
+            f"{name} {'not defined' if value is None else f'{value:.3f}'}" for name, value in values.items()
+        )
+        parts.append(f"{column}: {told}")
+    return "; ".join(parts)
+
+
+def _compared(name: str, other: dict[str, Any]) -> dict[str, str]:
+    difference = other["auc_difference"]
+    return {
+        "name": name,
+        "difference": "not defined" if difference is None else str(Estimate(**difference)),
+        "p": "" if other["auc_p"] is None else f"{other['auc_p']:.3f}",
+        "differ": str(other["decisions_that_differ"]),
+        "alone": f"{other['right_in_this_alone']}, {other['right_in_the_other_alone']}",
+        "mcnemar": f"{other['mcnemar_p']:.3f}",
+        "verdict": _not_inferior(other),
+    }
+
+
+def _not_inferior(other: dict[str, Any]) -> str:
+    if other["not_inferior"] is None:
+        return "not defined"
+    return f"{'not inferior' if other['not_inferior'] else 'not shown'} (margin {other['margin']:g} of AUC)"
+
+
+def _plots(found: Evaluation) -> list[dict[str, Any]]:
+    if found.radiographs is None:
+        given = np.array([answer.probabilities[found.judged_by] for answer in found.answers if answer.probabilities])
+        share = 0.0 if not given.size else float((given >= found.spec.threshold).mean())
+        says = f"Histogram of {given.size} probabilities; {share:.0%} lie at or above the threshold."
+        return [_plot(plots.histogram(given, None, found.spec.threshold), "Probabilities", says)]
+    radiographs = found.radiographs
+    figures = {figure.name: figure.estimate for figure in found.figures}
+    point = f"sensitivity {figures['sensitivity']}, specificity {figures['specificity']}"
+    error = figures["expected calibration error"]
+    return [
+        _plot(
+            plots.roc(radiographs),
+            "ROC curve with its 95 % band; the dot is the operating point",
+            f"ROC curve: area {figures['AUC']}; the operating point has {point}.",
+        ),
+        _plot(
+            plots.reliability_diagram(radiographs),
+            "Reliability: dots on the line mean what they say; larger dots are more radiographs",
+            f"Reliability diagram: the expected calibration error is {error}.",
+        ),
+        _plot(
+            plots.histogram(radiographs.probabilities, radiographs.labels, radiographs.threshold),
+            "Probabilities; the dotted line is the threshold",
+            f"Histogram of the probabilities of {radiographs.labels.size} radiographs by their label.",
+        ),
+        _plot(
+            plots.decision_curve(radiographs),
+            "Decision curve: where the line is highest, following the network does most good",
+            "Net benefit over thresholds, beside calling all radiographs fractured, and none.",
+        ),
+    ]
+
+
+def _plot(svg: str, caption: str, says: str) -> dict[str, Any]:
+    return {"svg": Markup(svg), "caption": caption, "says": says}  # noqa: S704, drawn here from numbers
+
+
+def _galleries(found: Evaluation) -> list[dict[str, Any]]:
+    """The worst mistakes and the least certain images, with heatmaps where the network has one."""
+    rows = [row for row, answer in enumerate(found.answers) if answer.probabilities]
+    probabilities = np.array([found.answers[row].probabilities[found.judged_by] for row in rows])
+    labels = np.array([found.subjects.images[row].label for row in rows])
+    threshold = found.spec.threshold
+    missed = [i for i in np.argsort(probabilities) if labels[i] == 1 and probabilities[i] < threshold]
+    false = [i for i in np.argsort(-probabilities) if labels[i] == 0 and probabilities[i] >= threshold]
+    close = list(np.argsort(np.abs(probabilities - threshold)))
+    kinds = (
+        ("missed", "Missed fractures", "The fractured images with the lowest probabilities.", missed),
+        ("false", "False alarms", "The images without a fracture with the highest probabilities.", false),
+        ("close", "Least certain", "The images whose probability is closest to the threshold.", close),
+    )
+    return [
+        {
+            "id": name,
+            "name": title,
+            "says": says,
+            "pictures": [_picture(found, rows[i], float(probabilities[i])) for i in chosen[:_MISTAKES]],
+        }
+        for name, title, says, chosen in kinds
+        if chosen
+    ]
+
+
+def _picture(found: Evaluation, row: int, probability: float) -> dict[str, str]:
+    image = found.subjects.images[row]
+    stream = io.BytesIO()
+    _shown(found, found.subjects.root / image.path).convert("RGB").save(stream, "JPEG", quality=80)
+    label = found.spec.labels[image.label or 0]
+    return {
+        "data": base64.b64encode(stream.getvalue()).decode(),
+        "caption": f"{Path(image.path).name}: probability {probability:.3f}, labelled {label}",
+        "says": f"Radiograph labelled {label}, probability of a fracture {probability:.3f}.",
+    }
+
+
+def _shown(found: Evaluation, path: Path) -> Image.Image:
+    """The image, with the heatmap over it where there is one."""
+    predictor = found.heatmaps
+    if predictor is not None:
+        from edge_runtime.heatmap import draw_overlay, from_dict
+
+        try:
+            heatmap = predictor.predict(path, heatmap=True).heatmap
+        except EdgeError:
+            heatmap = None
+        if heatmap is not None:
+            picture = draw_overlay(read_grey(path, _SIDE), from_dict(heatmap))
+            picture.thumbnail((_SIDE * 2, _SIDE * 2))
+            return picture
+    picture = Image.fromarray(read_grey(path, _SIDE))
+    picture.thumbnail((_SIDE, _SIDE))
+    return picture
+
+
+def _claims(found: Evaluation, request: EvaluationRequest) -> dict[str, str]:
+    subjects, spec = found.subjects, found.spec
+    left_out = len(subjects.left_out) + len(found.failed)
+    claims = {
+        "Missing and unreadable data": f"{left_out} images could not be read or judged; they are listed in this page",
+        "Model": f"{spec.name}, file {found.judged_by}, SHA-256 {found.model_sha256}",
+        "Preprocessing": f"grey, {spec.aspect} to {spec.size} x {spec.size} pixels, {spec.resampling}",
+        "Software and hardware": f"fracture-edge {__version__}, {platform.platform()}",
+        "Operating point": f"{spec.threshold:.4f}, as frozen in the network's file; chosen on validation images",
+    }
+    if found.radiographs is not None:
+        claims["Measures of performance"] = f"{len(found.figures)} figures, each with its method"
+        claims["Uncertainty"] = "95 % intervals over radiographs, methods in the table"
+        claims["Failure analysis"] = "the worst mistakes are shown in this page"
+    if request.folder is None:
+        claims["Data partitions"] = "test split of the run: no radiograph of it trained or chose anything"
+    if found.subgroups:
+        claims["Robustness"] = f"subgroups by {', '.join(request.by)}"
+    if found.heatmaps is not None:
+        claims["Explainability"] = "a map of where the network looked; how well it points is not measured here"
+    return claims

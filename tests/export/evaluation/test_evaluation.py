@@ -1,0 +1,185 @@
+"""edge-evaluate as a command: what it writes can be counted again, and a kill loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from edge_runtime import Predictor
+from export.evaluation.cli import main
+from export.evaluation.judging import PART
+from train.phantom.dataset import write_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """24 phantoms in class folders, one of them twice, a damaged file, and a table of regions."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, {"test": 24}, 3, 1)
+    for split in folder.glob("test/*"):
+        split.rename(folder / split.name)
+    (folder / "test").rmdir()
+    files = sorted(folder.rglob("*.png"))
+    shutil.copyfile(files[0], files[0].with_name("again.png"))
+    (folder / "fractured" / "cut.png").write_bytes(files[1].read_bytes()[:900])
+    with (folder / "index.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "region", "note"])
+        for number, path in enumerate(sorted(folder.rglob("*.png"))):
+            writer.writerow([path.relative_to(folder).as_posix(), "<hand>" if number % 2 else "leg", "a, b"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(images, tiny_bundle, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    done = run(tiny_bundle, images, "--out", out, "--by", "region", "--against", tiny_bundle / "model_int8.onnx")
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_predictions_are_those_of_the_device_and_keep_the_columns_of_the_table(evaluated, images, tiny_bundle):
+    predictor = Predictor(tiny_bundle)
+    rows = rows_of(evaluated)
+    assert len(rows) == 25
+    for row in rows[:5]:
+        answer = predictor.predict(images / row["path"])
+        assert float(row["probability"]) == answer.probability
+        assert row["decision"] == str(int(answer.label == predictor.model.spec.labels[1]))
+        assert row["region"] in ("<hand>", "leg") and row["note"] == "a, b"
+        assert row["label"] == str(int(row["path"].startswith("fractured/")))
+
+
+def test_figures_can_be_counted_again_from_the_predictions(evaluated):
+    metrics, rows = json.loads((evaluated / "metrics.json").read_text()), rows_of(evaluated)
+    by_group = {row["group"]: row for row in rows}
+    assert metrics["radiographs"] == len(by_group) == 24  # the copy counts once
+    labels = [int(row["label"]) for row in by_group.values()]
+    probabilities = [float(row["probability"]) for row in by_group.values()]
+    assert metrics["figures"]["AUC"]["value"] == pytest.approx(roc_auc_score(labels, probabilities))
+    assert metrics["left_out"][0]["path"] == "fractured/cut.png"
+    other = metrics["comparisons"]["model_int8.onnx"]
+    assert set(metrics["comparisons"]) == {"model_float32.tflite", "model_int8.onnx"}
+    assert other["decisions_that_differ"] == sum(
+        (float(row["probability"]) >= metrics["threshold"])
+        != (float(row["probability of model_int8.onnx"]) >= metrics["threshold"])
+        for row in by_group.values()
+    )
+    assert {row["value"] for row in metrics["subgroups"]} == {"<hand>", "leg"}
+
+
+def test_the_page_is_one_file_that_escapes_what_is_not_ours(evaluated):
+    text = (evaluated / "report.html").read_text()
+    assert "<hand>" not in text and "&lt;hand&gt;" in text
+    assert "<script" not in text and "http:" not in text.replace("http://www.w3.org", "")
+    assert text.count("Research use only") == 1 and str(evaluated.parent) not in text
+    found = _Found()
+    found.feed(text)
+    assert len(found.ids) == len(set(found.ids))
+    assert set(found.targets) <= {f"#{one}" for one in found.ids}
+    assert found.unsaid == 0
+
+
+class _Found(html.parser.HTMLParser):
+    """Ids, links, and pictures that say nothing to who cannot see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.unsaid, self._depth = 0, 0
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "svg":
+            self._depth += 1
+        if not self._depth:  # ids inside a plot are matplotlib's own
+            self.ids += [given["id"]] if "id" in given else []
+        self.targets += [given["href"]] if tag == "a" else []
+        if (tag == "img" and not given.get("alt")) or (given.get("role") == "img" and not given.get("aria-label")):
+            self.unsaid += 1
+
+    def handle_endtag(self, tag):
+        self._depth -= tag == "svg"
+
+
+def test_an_interrupted_evaluation_goes_on(images, tiny_bundle, evaluated, tmp_path, monkeypatch):
+    calls = []
+    judged = Predictor.predict
+
+    def counted(self, path, *arguments, **options):
+        calls.append(path)
+        if len(calls) == 13:
+            raise KeyboardInterrupt
+        return judged(self, path, *arguments, **options)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    out = tmp_path / "out"
+    assert run(tiny_bundle, images, "--out", out).exit_code != 0
+    assert not out.exists()
+    kept = (tmp_path / ".out.unfinished" / PART).read_text().splitlines()
+    assert len(kept) == 1 + 6  # two files judge each image
+    calls.clear()
+    monkeypatch.setattr(Predictor, "predict", lambda *a, **k: (calls.append(a[1]), judged(*a, **k))[1])
+    assert run(tiny_bundle, images, "--out", out).exit_code == 0
+    assert len(calls) == 2 * (25 - 6)
+    assert [row["probability"] for row in rows_of(out)] == [row["probability"] for row in rows_of(evaluated)]
+    assert not (tmp_path / ".out.unfinished").exists()
+
+
+def test_images_without_labels_get_a_distribution_and_no_figure(tiny_bundle, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    done = run(tiny_bundle, tmp_path / "images", "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    metrics = json.loads(done.stdout)
+    assert metrics["images"] == 3 and "figures" not in metrics
+    assert 0 <= metrics["probabilities"]["quantiles"]["0.5"] <= 1
+    assert "No figures" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_folder_that_is_no_evaluation_is_not_replaced(tiny_bundle, images, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "metrics.json").write_text('{"mine": 1}')
+    done = run(tiny_bundle, images, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "--out" in done.stderr
+    assert (tmp_path / "out" / "metrics.json").read_text() == '{"mine": 1}'
+
+
+def test_wrong_requests_are_named(tiny_bundle, images, tmp_path):
+    done = run(tiny_bundle, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "which images?" in done.stderr
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--by", "colour")
+    assert done.exit_code == 2 and "--by colour" in done.stderr
+    done = run(tmp_path / "nothing", images, "--out", tmp_path / "out")
+    assert done.exit_code == 3 and "no such model" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_network_of_a_run_is_judged_on_its_own_test_split(make_run, tmp_path):
+    run_folder = make_run("cnn")
+    done = run(run_folder, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    metrics = json.loads(done.stdout)
+    assert metrics["model"] == "model.keras" and metrics["images_from"] == "test split of the run"
+    assert metrics["radiographs"] == metrics["images"] == 16
