@@ -36,7 +36,9 @@ def test_predictive_values_follow_bayes():
     # Sensitivity 0.9 and specificity 0.8: at a prevalence of 0.1 one positive of three is one, 0.09 / 0.27.
     labels = np.repeat([1, 0], [100, 100])
     probabilities = np.r_[np.repeat([0.9, 0.1], [90, 10]), np.repeat([0.9, 0.1], [20, 80])]
-    values = {figure.name: figure.estimate.value for figure in figures_of(Radiographs(labels, probabilities, 0.5), [0.1])}
+    values = {
+        figure.name: figure.estimate.value for figure in figures_of(Radiographs(labels, probabilities, 0.5), [0.1])
+    }
     assert values["predictive value of fractured at a prevalence of 0.1"] == pytest.approx(1 / 3)
     assert values["predictive value of not fractured at a prevalence of 0.1"] == pytest.approx(0.72 / 0.73)
     assert values["predictive value of fractured, here"] == pytest.approx(90 / 110)
