@@ -74,7 +74,8 @@ def main(as_json: bool, **options: Any) -> None:
     Images in folders named as the classes are labelled. An evaluation that was interrupted goes on with the same
     command. Research use only: not a medical device.
     """
-    from export.evaluation.evaluation import REPORT, EvaluationRequest, evaluate
+    from export.evaluation.evaluation import REPORT, evaluate
+    from export.evaluation.records import EvaluationRequest
     from train.audit.progress import show_progress
 
     with messages_on_standard_error("export"), show_progress() as progress:

@@ -23,7 +23,7 @@ from export.evaluation.figures import interactions
 from train.metrics import Estimate
 
 if TYPE_CHECKING:
-    from export.evaluation.evaluation import Evaluation, EvaluationRequest
+    from export.evaluation.records import Evaluation, EvaluationRequest
 
 _MISTAKES = 6  # of each kind that are shown
 _SIDE = 256  # pixels of a picture

@@ -1,0 +1,105 @@
+"""What a user asks of an evaluation, and what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.engines import AUTO
+from edge_runtime.predictor import Predictor
+from edge_runtime.spec import ModelSpec
+from export.evaluation.figures import Figure, Radiographs, Subgroup, curves, interactions
+from export.evaluation.judging import Answer
+from export.evaluation.subjects import Subjects
+
+FORMAT = "edge-evaluate 1"  # of metrics.json
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What a user asks of one evaluation."""
+
+    source: Path  # bundle, model file or run
+    out: Path  # folder to write
+    folder: Path | None = None  # of images; None: the test split of the run
+    run: Path | None = None  # whose test split is judged, where the source is a bundle
+    data: Path | None = None  # folder of the run's radiographs, where they have moved
+    groups: Path | None = None  # CSV of patients
+    positive: str | None = None  # class folder that means fractured
+    by: tuple[str, ...] = ()  # columns of index.csv, for subgroups
+    against: Path | None = None  # another network on the same images
+    margin: float = 0.02  # of AUC, for non-inferiority against it
+    prevalences: tuple[float, ...] = ()  # for predictive values
+    engine: str = AUTO
+    radiograph_gate: bool = True
+    operating_point: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found."""
+
+    spec: ModelSpec
+    judged_by: str  # name of the model file that decides
+    model_sha256: str
+    subjects: Subjects
+    answers: list[Answer]
+    radiographs: Radiographs | None  # of labelled images that got a probability; None: no labels, or one class
+    heatmaps: Predictor | None = None  # that tells where it looked; None: it does not
+    figures: list[Figure] = field(default_factory=list)
+    subgroups: list[Subgroup] = field(default_factory=list)
+    comparisons: dict[str, Any] = field(default_factory=dict)  # by the other model file
+
+    @property
+    def abstained(self) -> int:
+        """Images that are no radiographs, for the gate."""
+        return sum(answer.abstained for answer in self.answers)
+
+    @property
+    def failed(self) -> list[Answer]:
+        """Images without an answer."""
+        return [answer for answer in self.answers if not answer.probabilities]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types: metrics.json."""
+        given = [answer.probabilities[self.judged_by] for answer in self.answers if answer.probabilities]
+        found: dict[str, Any] = {
+            "format": FORMAT,
+            "network": self.spec.name,
+            "model": self.judged_by,
+            "model_sha256": self.model_sha256,
+            "threshold": self.spec.threshold,
+            "images_from": self.subjects.origin,
+            "images": len(self.answers),
+            "failed": len(self.failed),
+            "abstained": self.abstained,
+            "left_out": [{"path": path, "why": why} for path, why in self.subjects.left_out],
+            "patients": self.subjects.patients_unknown or "told",
+            "probabilities": _distribution(np.array(given), self.spec.threshold),
+        }
+        if self.radiographs is not None:
+            labels = self.radiographs.labels
+            found |= {
+                "radiographs": labels.size,
+                "fractured": int(labels.sum()),
+                "figures": {figure.name: figure.to_dict() for figure in self.figures},
+                "subgroups": [row.to_dict() for row in self.subgroups],
+                "interactions": interactions(self.subgroups),
+                "comparisons": self.comparisons,
+                **curves(self.radiographs),
+            }
+        return found
+
+
+def _distribution(probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+    if not probabilities.size:
+        return {}
+    quantiles = np.quantile(probabilities, [0.05, 0.25, 0.5, 0.75, 0.95])
+    return {
+        "quantiles": dict(zip(("0.05", "0.25", "0.5", "0.75", "0.95"), quantiles.tolist(), strict=True)),
+        "share_positive": float((probabilities >= threshold).mean()),
+    }
