@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import click
 from edge_runtime import __version__
 from edge_runtime.command import Command, echo_result
 from edge_runtime.drafts import temporary_files_of
+from edge_runtime.errors import DataError
 from edge_runtime.terminal_text import escaped
 from train.config import HEADS, SPLITS, TrainConfig
-from train.models import NETWORKS
+from train.models import NETWORKS, refuse_untaken
 
 
 def _own(option: str) -> str:
@@ -186,8 +188,9 @@ def main(
     network = NETWORKS[settings["model"]]
     of_demo = {"split": "folders", **network.demo} if settings["demo"] else {}
     # An option that the user gives comes before the network's and the demonstration's own.
-    own = {**network.defaults, **of_demo}
-    settings |= {name: value for name, value in own.items() if _is_default(context, name)}
+    given = {name for name in settings if not _is_default(context, name)}
+    settings |= {name: value for name, value in {**network.defaults, **of_demo}.items() if name not in given}
+    _refuse_ignored(settings, given, refit)
     from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate
     from train.refit import read_finished_run, settings_of
@@ -195,6 +198,8 @@ def main(
 
     with messages_on_standard_error(), temporary_files_of("edge-train"):
         config = settings_of(read_finished_run(refit)) if refit else TrainConfig.from_options(**settings)
+        if (config.model, config.demo) != (settings["model"], settings["demo"]):
+            raise DataError(f"--refit {refit}: that run is of {config.model}{' and --demo' if config.demo else ''}")
         if resume and is_finished(out, config, data):
             click.echo(escaped(f"run: {out}, finished before"), err=True)
             click.echo((out / "metrics.json").read_text(encoding="utf-8") if as_json else "", nl=False)
@@ -210,6 +215,20 @@ def main(
         figures, mark = row.figures, "  leaked" if row.leaked else ""
         click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
     click.echo(escaped(f"run: {out}"))
+
+
+def _refuse_ignored(settings: Mapping[str, Any], given: set[str], refit: Path | None) -> None:
+    """Refuses options that would change nothing.
+
+    Raises:
+        DataError: one of those that the user gave.
+    """
+    others = sorted(given - {"model", "demo"})
+    if refit is not None and others:
+        raise DataError(f"--{others[0].replace('_', '-')}: --refit takes every setting from the run")
+    if "fractions" in given and settings["split"] == "folders":
+        raise DataError("--fractions: with --split folders, and with --demo, the folders make the split")
+    refuse_untaken(settings["model"], given, settings["weights"])
 
 
 def _is_default(context: click.Context, name: str) -> bool:

@@ -7,7 +7,7 @@ It imports neither Keras nor a network: `edge-train --help` answers at once.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,21 @@ class Network:
     builder: str  # `module:function`; (image_size, *options by name) -> keras.Model, as `train.networks` describes it
     fitting: str  # `module:function`; (keras.Model, train.fit.task.Task) -> list of EpochRecord; trains in place
     options: tuple[str, ...] = ()  # settings that the builder takes beside the image size
+    random_options: tuple[str, ...] = ("learning_rate",)  # that fitting takes from random values alone
+    pretrained_options: tuple[str, ...] = ()  # that it takes from pretrained weights alone
     cut: str | None = None  # layer above which a pretrained network is fine-tuned; its output is what gets cached
     defaults: Mapping[str, Any] = field(default_factory=dict)  # settings where they differ from the command's
     demo: Mapping[str, Any] = field(default_factory=dict)  # settings that train on the embedded data set in minutes
+
+    def takes(self, option: str, weights: str) -> bool:
+        """Whether a setting that not every network takes changes anything of this one.
+
+        Args:
+            option: name of the setting.
+            weights: that it starts from; `none` where it has no such option.
+        """
+        is_random = "weights" not in self.options or weights == "none"
+        return option in (*self.options, *(self.random_options if is_random else self.pretrained_options))
 
 
 # The demonstration's breaks are thin at 96 pixels: strong augmentation would hide them from a network trained for so
@@ -38,6 +50,7 @@ NETWORKS: dict[str, Network] = {
         builder="train.networks.mobilenetv2:build_mobilenetv2",
         fitting="train.fit.transfer:fit_pretrained_or_random",
         options=("alpha", "weights", "head"),
+        pretrained_options=("draws", "fine_tune_rate"),
         defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 6},
         cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
         demo={
@@ -57,6 +70,28 @@ def find_network(name: str) -> Network:
     if name not in NETWORKS:
         raise DataError(f"--model {name}: no such network; there are {', '.join(NETWORKS)}")
     return NETWORKS[name]
+
+
+def refuse_untaken(name: str, given: Iterable[str], weights: str) -> None:
+    """Refuses settings that would change nothing of this network.
+
+    Args:
+        name: of the network.
+        given: names of the settings that a user gives.
+        weights: the setting of that name.
+
+    Raises:
+        DataError: it does not take one of them.
+    """
+    network = find_network(name)
+    of_some = {
+        option for one in NETWORKS.values() for option in (*one.options, *one.random_options, *one.pretrained_options)
+    }
+    untaken = sorted(option for option in given if option in of_some and not network.takes(option, weights))
+    if untaken:
+        start = f" --weights {weights}" if "weights" in network.options else ""
+        names = ", ".join(f"--{option.replace('_', '-')}" for option in untaken)
+        raise DataError(f"{names}: --model {name}{start} does not take {'them' if len(untaken) > 1 else 'it'}")
 
 
 def load(place: str) -> Callable[..., Any]:
