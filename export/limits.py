@@ -1,20 +1,30 @@
-"""The limits of the gate: how far an int8 file may be from the trained network. Each is an option of edge-export."""
+"""The limits of the gate: how far an int8 file may be from the trained network. Each is an option of the commands."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+def _limit(default: float, says: str) -> Any:
+    """A limit and what the help of its option says."""
+    return field(default=default, metadata={"help": says})
 
 
 @dataclass(frozen=True)
 class Limits:
     """The largest value that each figure may have and still pass."""
 
-    auc: float = 0.005  # change of the area under the ROC curve, either way, per radiograph
-    changed: float = 0.02  # share of radiographs whose decision changed
-    distance: float = 0.20  # from the threshold to the network's probability, where a decision changed
-    percentile_99: float = 0.10  # 99th percentile of the change of probability, per image
-    sensitivity: float = 0.01  # change at the threshold, either way, per radiograph
-    specificity: float = 0.01  # change at the threshold, either way, per radiograph
+    # Either way, per radiograph.
+    auc: float = _limit(0.005, "Largest change of the AUC.")
+    changed: float = _limit(0.02, "Largest share of radiographs whose decision changes.")
+    # To the network's own probability.
+    distance: float = _limit(0.20, "Largest distance from the threshold at which a decision may change.")
+    # Per image.
+    percentile_99: float = _limit(0.10, "Largest 99th percentile of the change of probability.")
+    # At the threshold, either way, per radiograph.
+    sensitivity: float = _limit(0.01, "Largest change of the sensitivity.")
+    specificity: float = _limit(0.01, "Largest change of the specificity.")
 
     def to_dict(self) -> dict[str, float]:
         """A dict of plain JSON types."""

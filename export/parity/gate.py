@@ -32,23 +32,39 @@ class Check:
     says: str  # what the figure is, and between what, as a sentence without its end
     figure: float | None  # None where it cannot be known: no labels, or one class
     limit: float  # the largest that passes
+    shown: bool | None = None  # whether data show the limit broken, beyond chance; None: a figure beyond it shows that
 
     @property
     def kept(self) -> bool:
         """Whether the figure keeps its limit, or is unknown. A figure that is no number does not keep it."""
         return self.figure is None or self.figure <= self.limit + _ROUNDING
 
+    @property
+    def broken(self) -> bool:
+        """Whether the file fails by it."""
+        return not self.kept if self.shown is None else self.shown
+
 
 def checks(one: FileParity, limits: Limits) -> tuple[Check, ...]:
-    """Every limit beside the figure of a file, as it was measured: what a search among recipes goes by.
+    """Every limit beside the figure of a file, as it was measured, and whether that shows the limit broken.
 
     Of decisions per radiograph, of probabilities per image.
     """
     changed = one.radiograph_decisions_changed
     rate = changed / one.radiographs
     return (
-        Check(f"the AUC changed by {_signed(one.radiograph_auc_change)}", _size(one.radiograph_auc_change), limits.auc),
-        Check(f"{changed} of {one.radiographs} decisions changed ({rate:.2%})", rate, limits.changed),
+        _not_worse(
+            f"the AUC changed by {_signed(one.radiograph_auc_change)}",
+            _size(one.radiograph_auc_change),
+            limits.auc,
+            one.auc_change_interval,
+        ),
+        Check(
+            f"{changed} of {one.radiographs} decisions changed ({rate:.2%})",
+            rate,
+            limits.changed,
+            shown=lower_bound(changed, one.radiographs) > limits.changed,
+        ),
         Check(
             f"a decision changed where the network's probability was {one.furthest_changed:.3f} from the threshold",
             one.furthest_changed,
@@ -59,8 +75,16 @@ def checks(one: FileParity, limits: Limits) -> tuple[Check, ...]:
             one.percentile_99_difference,
             limits.percentile_99,
         ),
-        _proportion("sensitivity", one.float_sensitivity, one.sensitivity, limits.sensitivity),
-        _proportion("specificity", one.float_specificity, one.specificity, limits.specificity),
+        _not_worse(
+            *_proportion("sensitivity", one.float_sensitivity, one.sensitivity),
+            limits.sensitivity,
+            one.sensitivity_change_interval,
+        ),
+        _not_worse(
+            *_proportion("specificity", one.float_specificity, one.specificity),
+            limits.specificity,
+            one.specificity_change_interval,
+        ),
     )
 
 
@@ -132,19 +156,7 @@ def _judge_file(one: FileParity, limits: Limits, independent: bool) -> FileParit
 
 def _broken(one: FileParity, limits: Limits) -> tuple[str, ...]:
     """The limits that the file is shown to break, a sentence each."""
-    area, changed, distance, percentile_99, sensitivity, specificity = checks(one, limits)
-    shown = [check for check in (distance, percentile_99) if not check.kept]
-    if lower_bound(one.radiograph_decisions_changed, one.radiographs) > limits.changed:
-        shown.append(changed)
-    for check, interval in (
-        (area, one.auc_change_interval),
-        (sensitivity, one.sensitivity_change_interval),
-        (specificity, one.specificity_change_interval),
-    ):
-        is_no_number = check.figure is not None and math.isnan(check.figure)
-        if is_no_number or (interval is not None and interval[1] < -check.limit):
-            shown.append(check)
-    return tuple(f"{check.says}; the limit is {check.limit:g}" for check in shown)
+    return tuple(f"{check.says}; the limit is {check.limit:g}" for check in checks(one, limits) if check.broken)
 
 
 def _doubts(one: FileParity, limits: Limits, independent: bool) -> tuple[str, ...]:
@@ -166,10 +178,17 @@ def _doubts(one: FileParity, limits: Limits, independent: bool) -> tuple[str, ..
     return tuple(doubts)
 
 
-def _proportion(name: str, before: float | None, after: float | None, limit: float) -> Check:
+def _not_worse(says: str, figure: float | None, limit: float, interval: tuple[float, float] | None) -> Check:
+    """A figure that breaks its limit where the whole interval of its change lies beyond, or it is no number."""
+    is_no_number = figure is not None and math.isnan(figure)
+    return Check(says, figure, limit, shown=is_no_number or (interval is not None and interval[1] < -limit))
+
+
+def _proportion(name: str, before: float | None, after: float | None) -> tuple[str, float | None]:
+    """(what it is, how far it moved)."""
     if before is None or after is None:
-        return Check(f"the {name} is unknown", None, limit)
-    return Check(f"the {name} is {after:.3f}, the network's {before:.3f}", abs(after - before), limit)
+        return f"the {name} is unknown", None
+    return f"the {name} is {after:.3f}, the network's {before:.3f}", abs(after - before)
 
 
 def _size(change: float | None) -> float | None:
