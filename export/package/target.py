@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_runtime.engines import NAMES as ENGINES
 from edge_runtime.errors import DataError
 
 # Of the C library: wheels for these or older ones run on bookworm (2.36) and trixie (2.41).
 _GLIBC = ("2_35", "2_34", "2_31", "2_28", "2_27", "2_17")
-_LITERT, _TFLITE, _ONNX = ENGINES
+_LITERT, _TFLITE, _ONNX = "litert", "tflite-runtime", "onnxruntime"  # names in edge_runtime.engines
 
 
 @dataclass(frozen=True)

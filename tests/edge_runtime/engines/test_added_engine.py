@@ -36,11 +36,14 @@ LINE = '    "reference": _Entry("onnx", "reference", "ReferenceEngine", "referen
 TOLERANCE = 1e-5  # float32 sums, added in another order
 
 
+ROOT = Path(__file__).parents[3]
+
+
 @pytest.fixture
-def runtime(repository, tmp_path) -> Path:
+def runtime(tmp_path) -> Path:
     """A folder to import from, with a copy of the runtime that knows one engine more."""
     ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info", "model")
-    shutil.copytree(repository / "edge_runtime", tmp_path / "edge_runtime", ignore=ignored)
+    shutil.copytree(ROOT / "edge_runtime", tmp_path / "edge_runtime", ignore=ignored)
     (tmp_path / "edge_runtime" / "engines" / "reference.py").write_text(FILE)
     table = tmp_path / "edge_runtime" / "engines" / "__init__.py"
     before, last, after = table.read_text().partition('".onnx"),\n')
@@ -48,18 +51,24 @@ def runtime(repository, tmp_path) -> Path:
     return tmp_path
 
 
-def judged(runtime: Path, *arguments: str | Path) -> dict:
-    command = [sys.executable, "-m", "edge_runtime.cli", "--json", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(runtime)}
+def run(runtime: Path, module: str, *arguments: str | Path) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(runtime), str(ROOT)))}
+    command = [sys.executable, "-P", "-m", module, *arguments]
     done = subprocess.run(command, cwd=runtime, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def test_an_engine_added_by_a_file_and_a_line_judges_an_image(runtime, tiny_bundle, golden_images):
     # The float file: the evaluator has no form of int8's operators in the version that ours are written in.
-    asked = ("--model", tiny_bundle / "model_float32.onnx", golden_images[0])
-    added, known = (judged(runtime, "--engine", name, *asked) for name in ("reference", "onnxruntime"))
+    asked = ("--json", "--model", tiny_bundle / "model_float32.onnx", golden_images[0])
+    added, known = (
+        json.loads(run(runtime, "edge_runtime.cli", "--engine", name, *asked)) for name in ("reference", "onnxruntime")
+    )
     assert added["engine"].startswith("reference")
     assert added["decision"] == known["decision"]
     assert added["probability"] == pytest.approx(known["probability"], abs=TOLERANCE)
+
+
+def test_export_offers_an_added_engine_too(runtime):
+    assert "[litert|tflite-runtime|onnxruntime|reference]" in run(runtime, "export.cli", "--help")

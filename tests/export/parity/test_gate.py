@@ -147,8 +147,9 @@ def test_a_bundle_has_the_verdict_of_its_worst_int8_file_and_float_files_have_no
 
 
 def test_the_aim_is_narrower_and_single_limits_replace_its_own():
-    assert PRESETS["aim"] == Limits(0.002, 0.005, 0.10, 0.03, 0.01, 0.01)
-    assert limits_of("aim", auc=None, changed=0.1) == Limits(0.002, 0.1, 0.10, 0.03, 0.01, 0.01)
+    assert PRESETS["aim"] == Limits(auc=0.002, changed=0.005, distance=0.10, percentile_99=0.03)
+    assert limits_of("aim", auc=None, changed=0.1) == Limits(auc=0.002, changed=0.1, distance=0.10, percentile_99=0.03)
+    assert (Limits().sensitivity, Limits().specificity) == (0.01, 0.01)
 
 
 def test_a_radiograph_is_the_mean_of_its_files():

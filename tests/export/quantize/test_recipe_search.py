@@ -14,6 +14,7 @@ from edge_runtime.spec import ModelSpec
 from export.inputs.calibration import CalibrationSet
 from export.limits import PRESETS, Limits, goal_of
 from export.parity.measures import EvaluationSet
+from export.quantize.recipes import NAMES
 from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from export.request import ExportRequest
@@ -155,3 +156,9 @@ def test_recipes_that_choose_integers_are_left_out_where_kernels_are_integers_al
         put_on_grid(prepared.folded)
         assert set(tried) - set(_worth_trying(prepared, request)) == {"equalised", "rounded"}
         assert "equalised and rounded are left out" in caplog.messages[0]
+
+
+def test_the_names_of_recipes_are_those_of_the_table():
+    with quiet_converters():
+        from export.quantize.recipes.table import RECIPES
+    assert tuple(RECIPES) == NAMES
