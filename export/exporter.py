@@ -170,7 +170,7 @@ def _worth_trying(prepared: PreparedNetwork, request: ExportRequest) -> list[str
     """Names of the recipes that `auto` tries: the fastest file that does is looked for."""
     from train.int8.fake_quant import lies_on_grid
 
-    needless = () if request.budget_minutes is not None else TRAINED
+    needless: tuple[str, ...] = () if request.budget_minutes is not None else TRAINED
     if not request.limits.asks_for_aim:
         needless += SLOW_ON_DEVICE
     if prepared.folded is not None and lies_on_grid(prepared.folded):

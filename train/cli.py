@@ -170,6 +170,7 @@ def _own(option: str) -> str:
 @click.pass_context
 def main(
     context: click.Context,
+    /,
     data: Path | None,
     out: Path,
     refit: Path | None,

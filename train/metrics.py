@@ -118,7 +118,7 @@ def measure(
 
 def per_group(
     labels: NDArray[np.integer], probabilities: NDArray[np.floating], groups: NDArray[np.integer]
-) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(labels, probabilities) of each group: the mean probability of its files, the label of most of them."""
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)

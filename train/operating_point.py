@@ -14,9 +14,6 @@ from train.metrics import Estimate, wilson
 YOUDEN, SENSITIVITY, SPECIFICITY = "youden", "sensitivity", "specificity"
 
 # What a network offers beside the threshold that was asked for: a screening that misses little, and one that is sure.
-_OFFERED = ({}, {SENSITIVITY: 0.90}, {SPECIFICITY: 0.90})
-
-# What a network offers beside the threshold that was asked for: a screening that misses little, and one that is sure.
 _OFFERED: tuple[dict[str, float], ...] = ({}, {SENSITIVITY: 0.90}, {SPECIFICITY: 0.90})
 
 _LEAST, _MOST = 0.001, 0.999  # int8 probabilities end at 0.996: beyond, one decision would never come

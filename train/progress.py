@@ -23,7 +23,7 @@ class Bar:
 
     def update(self, done: int, total: int, title: str | None = None) -> None:
         """Shows that `done` of `total` images are finished."""
-        self._progress.update(self._task, completed=done, total=total, **({"description": title} if title else {}))
+        self._progress.update(self._task, completed=done, total=total, description=title or None)
 
 
 @contextmanager

@@ -69,7 +69,8 @@ def write_report(
 
 def _counts(data: SplitData) -> dict[str, tuple[int, int]]:
     return {
-        split: tuple(int(np.sum(data.labels[data.records_in(split)] == label)) for label in (0, 1)) for split in NAMES
+        split: (int(np.sum(labels == 0)), int(np.sum(labels == 1)))
+        for split, labels in ((split, data.labels[data.records_in(split)]) for split in NAMES)
     }
 
 

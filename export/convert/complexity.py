@@ -53,8 +53,8 @@ def measure_folding(prepared: PreparedNetwork, images_u8: NDArray[np.uint8]) -> 
         answers = [float_probabilities(in_float64(network), images_u8) for network in (prepared.model, after)]
         difference = float(np.abs(answers[0] - answers[1]).max())
     before, after = prepared.model, after or prepared.grey
-    sizes = (_FLOAT32_BYTES * network.count_params() for network in (before, after))
-    return FoldingEffect(operations(before), operations(after), *sizes, difference)
+    bytes_before, bytes_after = (_FLOAT32_BYTES * network.count_params() for network in (before, after))
+    return FoldingEffect(operations(before), operations(after), bytes_before, bytes_after, difference)
 
 
 def operations(model: keras.Model) -> int:

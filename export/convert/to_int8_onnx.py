@@ -86,7 +86,7 @@ def _quantised_tensors(model: onnx.ModelProto) -> set[str]:
     return {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
 
 
-def _overrides(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, NDArray[np.float32]]]]:
+def _overrides(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, np.float32]]]:
     """Ranges as ONNX Runtime's quantiser takes them. Zero lies in each, as in those it measures itself."""
     return {
         name: [{"rmin": np.float32(min(lowest, 0.0)), "rmax": np.float32(max(highest, 0.0))}]

@@ -36,11 +36,10 @@ def reliability_diagram(radiographs: Radiographs) -> str:
     figure, axes = _plot("mean probability", "fraction fractured")
     bins = curves(radiographs)["reliability"]
     axes.plot([0, 1], [0, 1], color=_QUIET, linestyle=":")
-    axes.plot([one["mean_probability"] for one in bins], [one["fraction_positive"] for one in bins], "-", color=_LINE)
     sizes = [20 + 180 * one["count"] / radiographs.labels.size for one in bins]
-    axes.scatter(
-        *([one[name] for one in bins] for name in ("mean_probability", "fraction_positive")), s=sizes, color=_LINE
-    )
+    means, fractions = ([one[name] for one in bins] for name in ("mean_probability", "fraction_positive"))
+    axes.plot(means, fractions, "-", color=_LINE)
+    axes.scatter(means, fractions, s=sizes, color=_LINE)
     return _svg(figure, axes)
 
 
@@ -48,7 +47,7 @@ def histogram(probabilities: NDArray[np.float64], labels: NDArray[np.int64] | No
     """Probabilities, by label where there are labels, and the threshold."""
     figure, axes = _plot("probability of a fracture", "images" if labels is None else "radiographs")
     axes.set_autoscaley_on(True)
-    edges = np.linspace(0, 1, 26)
+    edges = np.linspace(0, 1, 26).tolist()
     if labels is None:
         axes.hist(probabilities, edges, color=_LINE)
     else:

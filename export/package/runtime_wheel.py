@@ -67,7 +67,7 @@ def _pack_again(installed: Distribution, folder: Path) -> Path:
     """The wheel that was installed, as it was: its files are on the disk, and RECORD follows from them."""
     name = DISTRIBUTION.replace("-", "_")
     contents = {
-        path.as_posix(): path.locate().read_bytes()
+        path.as_posix(): Path(path.locate()).read_bytes()
         for path in installed.files or ()
         if path.parts[0] in ("edge_runtime", f"{name}-{installed.version}.dist-info")
         and path.name not in _OF_INSTALLATION

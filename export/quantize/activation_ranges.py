@@ -69,7 +69,7 @@ def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, 
     # The input keeps its scale of 1/255 wherever it is moved to.
     kept = reader.logits | reader.probabilities | reader.moved
     counted = [index for index in reader.indices if index not in kept and not is_flat(*full[index])]
-    counts = {index: np.zeros(BINS) for index in counted}
+    counts: dict[int, NDArray[np.floating]] = {index: np.zeros(BINS) for index in counted}
     for image in inputs():
         for index, values in reader.read(image):
             if index in counts:

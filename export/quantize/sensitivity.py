@@ -35,7 +35,7 @@ def logit_changes(
     outputs = [network.get_layer(name).output for name in ranges]
     observed = keras.Model(network.inputs[0], [*outputs, last.input])
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def changes(batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(batch)

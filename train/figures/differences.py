@@ -24,9 +24,12 @@ def heterogeneity(estimates: Sequence[Estimate]) -> float | None:
     Args:
         estimates: of disjoint subgroups, with symmetric 95 % intervals, as DeLong's where nothing was cut off.
     """
-    known = [e for e in estimates if e.value is not None and e.low is not None and e.high is not None]
-    values = np.array([e.value for e in known])
-    errors = np.array([max(e.high - e.value, e.value - e.low) / Z_95 for e in known])  # the end that was not cut off
+    known = [
+        (e.value, max(e.high - e.value, e.value - e.low) / Z_95)  # the end that was not cut off
+        for e in estimates
+        if e.value is not None and e.low is not None and e.high is not None
+    ]
+    values, errors = np.array([value for value, _ in known]), np.array([error for _, error in known])
     if len(known) < 2 or not (errors > 0).all():
         return None
     weights = errors**-2.0

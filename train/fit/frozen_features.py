@@ -25,7 +25,9 @@ from edge_runtime.quiet import quiet_native_stderr
 _INPUT = "image"
 _WORKERS = os.cpu_count() or 1
 
-Features = dict[str, NDArray[np.floating]]  # memory-mapped arrays by name, rows in the order of the images
+Features = dict[
+    str, "np.memmap[Any, np.dtype[np.floating]]"
+]  # memory-mapped arrays by name, rows in the order of the images
 
 
 class FrozenPart:

@@ -82,8 +82,8 @@ def _phase(part: TaughtPart, features: Features, cut: str, task: Task) -> Phase:
     def batches(epoch: int) -> tf.data.Dataset:
         chosen = balanced_order(examples, config.draws, LEAST_SHARE, config.seed, epoch)
         taught = targets(part, chosen, cells[chosen.rows], uncut[chosen.rows % count])
-        stored = (stored_features(array, chosen.rows, images) for array in (exact, rounded))
-        return paired_batches(*stored, taught, images)
+        of_exact, of_rounded = (stored_features(array, chosen.rows, images) for array in (exact, rounded))
+        return paired_batches(of_exact, of_rounded, taught, images)
 
     def predict_validation() -> NDArray[np.float32]:
         rows = np.arange(plain_row + count, len(exact))

@@ -29,7 +29,7 @@ def layer_ranges(network: keras.Model, images: NDArray[np.float32]) -> dict[str,
         images: (n, S, S, channels), 0 to 1.
     """
     names = [layer.name for layer in layers_in_order(network)[:-1] if is_rounded(layer)]
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for first in range(0, len(names), _TENSORS_AT_ONCE):
         some = names[first : first + _TENSORS_AT_ONCE]
         outputs = [network.get_layer(name).output for name in some]

@@ -46,4 +46,4 @@ def without_tails(counts: NDArray[np.floating], lowest: float, highest: float) -
 
 def is_flat(lowest: float, highest: float) -> bool:
     """Whether a range is too narrow, beside its values, to be divided into bins in float32."""
-    return highest - lowest <= BINS * np.finfo(np.float32).eps * max(abs(lowest), abs(highest))
+    return bool(highest - lowest <= BINS * np.finfo(np.float32).eps * max(abs(lowest), abs(highest)))

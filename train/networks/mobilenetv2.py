@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
@@ -67,7 +68,7 @@ def _with_quick_statistics(backbone: keras.Model) -> keras.Model:
     return backbone
 
 
-def _with_imagenet_weights(arguments: dict) -> keras.Model:
+def _with_imagenet_weights(arguments: dict[str, Any]) -> keras.Model:
     try:
         return keras.applications.MobileNetV2(weights="imagenet", **arguments)
     except Exception as error:  # urllib, socket and Keras each raise their own kind when there is no network

@@ -13,7 +13,7 @@ _REACH = 4  # standard deviations after which the kernel ends
 def smooth(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Gaussian smoothing of float32 (n, side, side) with sigma in pixels; borders are extended by their last pixel."""
     kernel = _kernel(images.shape[1], sigma)
-    return kernel @ images @ kernel.T
+    return kernel @ images @ kernel.T  # type: ignore[return-value]  # numpy says float64 of two float32
 
 
 @cache
