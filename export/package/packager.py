@@ -31,8 +31,8 @@ from export.package.wheelhouse import gather_wheels
 ARCHIVE_SUFFIX = ".zip"
 
 _FILES = files("export.package") / "files"
-_AS_THEY_ARE = ("install.sh", "edge-infer", "edge-device", "edge-infer.service", "edge-infer.user.service")
-_PROGRAMS = ("install.sh", "edge-infer", "edge-device")
+_PROGRAMS = ("install.sh", "uninstall.sh", "edge-infer", "edge-device", "edge-serve")
+_UNITS = ("edge-infer.service", "edge-infer.user.service", "edge-serve.service", "edge-serve.user.service")
 _OF_PHANTOMS = (
     "\n**Domain: phantom.** This model learnt from drawn phantoms, not from radiographs: it shows that everything\n"
     "works, and its answers about a patient's image mean nothing.\n"
@@ -142,7 +142,7 @@ def _share_wheels(wheels: Path, draft: Path, machines: Sequence[Machine]) -> Non
 
 def _write_installer(draft: Path, request: PackageRequest, domain: str, needed_kb: int) -> None:
     machine = request.machines[0]
-    for name in _AS_THEY_ARE:
+    for name in (*_PROGRAMS, *_UNITS):
         (draft / name).write_bytes((_FILES / name).read_bytes())
     for name in _PROGRAMS:
         (draft / name).chmod(0o755)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2] / "export" / "package" / "files"
+COMMANDS = ("edge-infer", "edge-device", "edge-serve")
 PROGRAMS = ("mkdir", "mv", "ln", "cp", "rm", "chmod", "sync")
 KILL, FULL = "kill", "full"
 DISK = 6  # exit code of install.sh
@@ -91,6 +92,8 @@ class Installation:
             self.prefix,
             "--python",
             self._work / "python",
+            "--link",
+            self._work / "links",
         ]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, start_new_session=True
@@ -144,7 +147,7 @@ class Installation:
         if releases != {path.resolve().name for path in kept}:
             wrong.append(f"litter: {releases}")
         names = {path.name for path in self.prefix.iterdir()} | {path.name for path in (self.prefix / "bin").iterdir()}
-        litter = names - {"bin", "releases", "current", "previous", "edge-infer", "edge-device"}
+        litter = names - {"bin", "releases", "current", "previous", "links", "uninstall.sh", *COMMANDS}
         return [*wrong, f"litter: {litter}"] if litter else wrong
 
 

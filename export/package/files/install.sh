@@ -4,26 +4,33 @@
 # Nothing refers to a new release until its self-test has passed; then one symbolic link is renamed. So the earlier
 # version answers until that moment, whatever fails and whenever power is cut, and the next run clears what was left.
 #
-# Exit codes: 0 installed; 2 usage, or not the machine that the package is for; 3 package altered; 4 self-test failed;
+# Exit codes: 0 installed; 2 usage, or not the machine that the package is for; 3 package altered; 4 self-test failed,
+# or the new release did not answer once it was in use, and the earlier one is in use again;
 # 5 Python or a package of the system is missing; 6 disk full, or writing failed.
 set -eu
 umask 022
 
 # What package.conf, beside this file, says of the package.
 target='' python='' system='' engine='' version='' number='' system_numpy='' needed_kb='' pip='' trim='' domain=''
-# Of the service that --service sets up: owns the results, reads the inbox, and may write to nothing else.
+# Of the services: owns the results and the answers of edge-serve, reads the inbox, and may write to nothing else.
 service_user=fracture-edge
+commands='edge-infer edge-device edge-serve'
 
 usage() {
     cat <<'TEXT'
-Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--service | --user-service | --no-service]
+Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--link DIR | --no-link]
+                    [--service | --user-service | --no-service] [--serve]
 
   --prefix DIR     where to install [default: /opt/fracture-edge as root, else ~/fracture-edge]
   --python FILE    the Python to use [default: one of a right version in PATH]
   --pin PUB        from now on install only packages that this key has signed, this one included
+  --link DIR       put links to the commands there [default: /usr/local/bin as root, else ~/.local/bin,
+                   where --prefix is the default too]
+  --no-link        put no links anywhere
   --service        also watch PREFIX/inbox from boot on (as root; systemd)
   --user-service   the same for this user alone (systemd)
   --no-service     install the commands only [default]
+  --serve          also run edge-serve from boot on, a page on http://127.0.0.1:8080 (systemd)
 TEXT
 }
 
@@ -38,14 +45,16 @@ fail() {
 }
 
 read_arguments() {
-    prefix='' python_file='' pin='' service=none
+    prefix='' python_file='' pin='' link='' linking=yes service=none serve=no
     while [ $# -gt 0 ]; do
         case $1 in
-        --prefix | --python | --pin)
+        --prefix | --python | --pin | --link)
             [ $# -ge 2 ] || fail 2 "$1: a path was expected after it"
-            case $1 in --prefix) prefix=$2 ;; --python) python_file=$2 ;; *) pin=$2 ;; esac
+            case $1 in --prefix) prefix=$2 ;; --python) python_file=$2 ;; --pin) pin=$2 ;; *) link=$2 ;; esac
             shift
             ;;
+        --no-link) linking=no ;;
+        --serve) serve=yes ;;
         --service) service=system ;;
         --user-service) service=user ;;
         --no-service) service=none ;;
@@ -57,6 +66,17 @@ read_arguments() {
     [ -n "$prefix" ] || prefix=$(default_prefix)
     prefix=$(readlink -m -- "$prefix") || fail 2 "--prefix: no such path can be"
     releases=$prefix/releases
+    # A second installation elsewhere does not take the commands over from the first, unless it is asked to.
+    [ -n "$link" ] || [ "$prefix" != "$(readlink -m -- "$(default_prefix)")" ] || link=$(default_link)
+    [ "$linking" = yes ] || link=''
+    [ -z "$link" ] || link=$(readlink -m -- "$link") || fail 2 "--link: no such path can be"
+    if [ "$service" != none ]; then
+        scope=$service
+    elif [ "$(id -u)" -eq 0 ]; then
+        scope=system
+    else
+        scope=user
+    fi
 }
 
 # package.conf is read and never run: a line is a name and a value of harmless characters. Verified files only.
@@ -84,6 +104,10 @@ read_settings() {
 
 default_prefix() {
     if [ "$(id -u)" -eq 0 ]; then echo /opt/fracture-edge; else echo "$HOME/fracture-edge"; fi
+}
+
+default_link() {
+    if [ "$(id -u)" -eq 0 ]; then echo /usr/local/bin; else echo "$HOME/.local/bin"; fi
 }
 
 # With a pinned key it is the installed version that opens a package: this script is in it, and proves nothing of itself.
@@ -153,9 +177,9 @@ check_system_numpy() {
 }
 
 check_service() {
-    [ "$service" != none ] || return 0
+    [ "$service$serve" != noneno ] || return 0
     [ -d /run/systemd/system ] || fail 2 "systemd does not run here: install without a service"
-    [ "$service" = user ] || [ "$(id -u)" -eq 0 ] || fail 2 "--service needs root; --user-service does not"
+    [ "$scope" = user ] || [ "$(id -u)" -eq 0 ] || fail 2 "--service needs root; --user-service does not"
     case $prefix in *[!A-Za-z0-9/._+@-]*) fail 2 "$prefix: give a service a --prefix of letters, digits and /._+@-" ;; esac
 }
 
@@ -193,12 +217,13 @@ refuse_owner() {
         "there: give a --prefix that is root's alone, hand this one over with chown -R root:root, or install as that user"
 }
 
-# bin/edge-infer is replaced only where it is ours.
-check_command() {
-    command=$prefix/bin/edge-infer
-    [ -e "$command" ] || return 0
-    grep -q '^# edge-infer of the release that is installed now' -- "$command" 2>/dev/null ||
-        fail 2 "$command: exists and is something else; nothing was overwritten, give another --prefix"
+# What stands in bin under a name of ours is replaced only where it is ours.
+check_commands() {
+    for name in $commands; do
+        [ -e "$prefix/bin/$name" ] || continue
+        grep -q "^# $name of the release that is installed now" -- "$prefix/bin/$name" 2>/dev/null ||
+            fail 2 "$prefix/bin/$name: exists and is something else; nothing was overwritten, give another --prefix"
+    done
 }
 
 check_space() {
@@ -281,11 +306,25 @@ point() {
 # What is written must be on the disk before a link says so.
 switch() {
     sync
-    earlier=$(release_of current)
     # A damaged release of this very package, installed anew, is not worth going back to.
     case $earlier in '' | "fracture-edge-$id-"*) ;; *) point previous "releases/$earlier" ;; esac
     point current "releases/$(basename -- "$release")"
     sync
+}
+
+# The new release through the very command that people and services use: an image gets an answer, and services run.
+is_healthy() {
+    set -- "$prefix"/current/bundle/golden/*.png
+    "$prefix/bin/edge-infer" --model "$prefix/current/bundle" --json "$1" >/dev/null || return 1
+    for unit in $running; do systemctl "--$scope" is-active --quiet "$unit" || return 1; done
+}
+
+# Back to the release before this one, by one rename; what was before that one is kept again too.
+go_back() {
+    if [ -n "$earlier" ]; then point current "releases/$earlier"; else rm -f -- "$prefix/current"; fi
+    [ ! -d "$releases/$before" ] || [ -z "$before" ] || point previous "releases/$before"
+    for unit in $running; do systemctl "--$scope" restart "$unit" || say "$unit does not start" >&2; done
+    fail 4 "the new release did not answer once it was in use"
 }
 
 # put FILE MODE TARGET: whole or not at all.
@@ -296,36 +335,85 @@ put() {
     mv -- "$3.new" "$3"
 }
 
-install_service() {
-    [ "$service" != none ] || return 0
-    mkdir -p -- "$prefix/inbox" "$prefix/results"
-    if [ "$service" = system ]; then
-        units=/etc/systemd/system scope=--system unit=edge-infer.service
-        give_to_service
-    else
-        units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user scope=--user unit=edge-infer.user.service
-        chmod 700 -- "$prefix/inbox" "$prefix/results"
+# Links by which the commands are found in PATH; what somebody else has put there stays.
+link_commands() {
+    [ -n "$link" ] || return 0
+    mkdir -p -- "$link"
+    printf '%s\n' "$link" >"$prefix/.links.new"
+    put "$prefix/.links.new" 644 "$prefix/links" # for uninstall.sh
+    rm -f -- "$prefix/.links.new"
+    for name in $commands; do
+        if [ "$(readlink -- "$link/$name")" = "$prefix/bin/$name" ]; then
+            continue
+        elif [ -e "$link/$name" ] || [ -L "$link/$name" ]; then
+            say "warning: $link/$name is something else and was left alone: call $prefix/bin/$name" >&2
+        else
+            ln -s -- "$prefix/bin/$name" "$link/$name"
+        fi
+    done
+    case ":$PATH:" in *":$link:"*) ;; *) say "note: $link is not in PATH yet; it may be at the next login" >&2 ;; esac
+}
+
+units_folder() {
+    if [ "$scope" = system ]; then echo /etc/systemd/system; else echo "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"; fi
+}
+
+install_services() {
+    if [ "$scope" = system ]; then kind=service; else kind=user.service; fi
+    if [ "$service$serve" != noneno ] && [ "$scope" = system ]; then make_user; fi
+    if [ "$service" != none ]; then
+        prepare_watching
+        install_unit "edge-infer.$kind" fracture-edge.service
+        say "watching $prefix/inbox, results in $prefix/results/results.jsonl"
     fi
+    if [ "$serve" = yes ]; then
+        install_unit "edge-serve.$kind" fracture-edge-serve.service
+        say "serving by the options in $prefix/serve.conf, else on http://127.0.0.1:8080"
+    fi
+    restart_services
+}
+
+# install_unit FILE NAME
+install_unit() {
+    mkdir -p -- "$(units_folder)"
+    sed "s|@PREFIX@|$prefix|g" "$here/$1" >"$prefix/.service.new"
+    put "$prefix/.service.new" 644 "$(units_folder)/$2"
+    rm -f -- "$prefix/.service.new"
+    systemctl "--$scope" daemon-reload
+    systemctl "--$scope" enable --quiet "$2"
+}
+
+# Services of this prefix, set up now or at an earlier installation: they go on with the new release.
+restart_services() {
+    running=''
+    [ -d /run/systemd/system ] || return 0
+    for name in fracture-edge.service fracture-edge-serve.service; do
+        grep -qsF "ExecStart=$prefix/bin/" "$(units_folder)/$name" || continue
+        systemctl "--$scope" is-enabled --quiet "$name" || continue
+        running="$running $name"
+        systemctl "--$scope" restart "$name" || say "$name does not start" >&2
+    done
+    [ -z "$running" ] || sleep 2 # what ends at once has ended by then
+}
+
+prepare_watching() {
+    mkdir -p -- "$prefix/inbox" "$prefix/results"
+    if [ "$scope" = system ]; then give_to_service; else chmod 700 -- "$prefix/inbox" "$prefix/results"; fi
     # What an earlier version wrote is the watcher's memory of what it has judged.
     if [ -f "$prefix/results.jsonl" ] && [ ! -L "$prefix/results.jsonl" ] && [ ! -e "$prefix/results/results.jsonl" ]; then
         mv -T -- "$prefix/results.jsonl" "$prefix/results/results.jsonl"
-        if [ "$service" = system ]; then chown -h -- "$service_user:" "$prefix/results/results.jsonl"; fi
+        if [ "$scope" = system ]; then chown -h -- "$service_user:" "$prefix/results/results.jsonl"; fi
     fi
-    mkdir -p -- "$units"
-    sed "s|@PREFIX@|$prefix|g" "$here/$unit" >"$prefix/.service.new"
-    put "$prefix/.service.new" 644 "$units/fracture-edge.service"
-    rm -f -- "$prefix/.service.new"
-    systemctl "$scope" daemon-reload
-    systemctl "$scope" enable --quiet fracture-edge.service
-    systemctl "$scope" restart fracture-edge.service
-    say "watching $prefix/inbox, results in $prefix/results/results.jsonl"
+}
+
+make_user() {
+    getent passwd "$service_user" >/dev/null ||
+        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$service_user" ||
+        fail 6 "the user $service_user, who is to run the service, could not be made"
 }
 
 # The inbox is for who called sudo to write to and for the service to read; the results are the service's.
 give_to_service() {
-    getent passwd "$service_user" >/dev/null ||
-        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$service_user" ||
-        fail 6 "the user $service_user, who is to run the service, could not be made"
     owner=$service_user
     if id -u -- "${SUDO_USER:-}" >/dev/null 2>&1; then owner=$SUDO_USER; fi
     chown -h -- "$owner:$service_user" "$prefix/inbox"
@@ -351,7 +439,7 @@ finish() {
 
 main() {
     unset PYTHONPATH PYTHONHOME
-    release=''
+    release='' running=''
     read_arguments "$@"
     here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
     check_pinned_key
@@ -367,10 +455,11 @@ main() {
     check_system_numpy
     check_service
     check_owner
-    check_command
+    check_commands
     tell_signer
     take_lock
     clear_releases
+    earlier=$(release_of current) before=$(release_of previous)
     if is_installed; then
         check_pin "$prefix/current"
         say "this package is installed already, and its self-test passes"
@@ -379,16 +468,22 @@ main() {
         install_release
         switch
     fi
-    put "$here/edge-infer" 755 "$prefix/bin/edge-infer"
-    put "$here/edge-device" 755 "$prefix/bin/edge-device"
+    for name in $commands; do put "$here/$name" 755 "$prefix/bin/$name"; done
+    put "$here/uninstall.sh" 755 "$prefix/uninstall.sh"
+    link_commands
+    install_services
+    is_healthy || go_back
     [ -z "$pin" ] || put "$pin" 644 "$prefix/trusted.pub"
-    install_service
     clear_releases
     if [ "$domain" = phantom ]; then
         say "warning: this model learnt from drawn phantoms, not from radiographs: it shows that everything works," \
             "and its answers about a patient's image mean nothing" >&2
     fi
-    say "ready: $prefix/bin/edge-infer IMAGE..."
+    if [ "$(readlink -- "$link/edge-infer")" = "$prefix/bin/edge-infer" ]; then
+        say "ready: edge-infer IMAGE..."
+    else
+        say "ready: $prefix/bin/edge-infer IMAGE..."
+    fi
 }
 
 # The last line: a script that was cut short does nothing.
