@@ -191,6 +191,8 @@ def main(
     # An option that the user gives comes before the network's and the demonstration's own.
     given = {name for name in settings if not _is_default(context, name)}
     settings |= {name: value for name, value in {**network.defaults, **of_demo}.items() if name not in given}
+    if network.is_random(settings["weights"]):
+        settings |= {name: value for name, value in network.random_settings.items() if name not in given}
     _refuse_ignored(settings, given, refit)
     from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate

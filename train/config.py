@@ -57,7 +57,13 @@ class TrainConfig:
     refit: str | None = None  # finished run whose settings these are; every image trains, see train.refit
 
     def __post_init__(self) -> None:
-        find_network(self.model)
+        network = find_network(self.model)
+        for name, needed in network.random_settings.items() if network.is_random(self.weights) else ():
+            if getattr(self, name) != needed:
+                raise DataError(
+                    f"--{name} {getattr(self, name)}: random weights, --weights {self.weights}, go with "
+                    f"--{name} {needed}"
+                )
         if self.sensitivity is not None and self.specificity is not None:
             raise DataError("--sensitivity and --specificity: the threshold can keep one of them, not both")
         if self.draws < 1 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1.0) > 1e-6:

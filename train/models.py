@@ -23,19 +23,27 @@ class Network:
     options: tuple[str, ...] = ()  # settings that the builder takes beside the image size
     random_options: tuple[str, ...] = ("learning_rate",)  # that fitting takes from random values alone
     pretrained_options: tuple[str, ...] = ()  # that it takes from pretrained weights alone
+    random_settings: Mapping[str, Any] = field(default_factory=dict)  # values that random weights need
     cut: str | None = None  # layer above which a pretrained network is fine-tuned; its output is what gets cached
     defaults: Mapping[str, Any] = field(default_factory=dict)  # settings where they differ from the command's
     demo: Mapping[str, Any] = field(default_factory=dict)  # settings that train on the embedded data set in minutes
+
+    def is_random(self, weights: str) -> bool:
+        """Whether it starts from random values.
+
+        Args:
+            weights: the setting of that name, which is left alone where the network has none.
+        """
+        return "weights" not in self.options or weights == "none"
 
     def takes(self, option: str, weights: str) -> bool:
         """Whether a setting that not every network takes changes anything of this one.
 
         Args:
             option: name of the setting.
-            weights: that it starts from; `none` where it has no such option.
+            weights: as above.
         """
-        is_random = "weights" not in self.options or weights == "none"
-        return option in (*self.options, *(self.random_options if is_random else self.pretrained_options))
+        return option in (*self.options, *(self.random_options if self.is_random(weights) else self.pretrained_options))
 
 
 # The demonstration's breaks are thin at 96 pixels: strong augmentation would hide them from a network trained for so
@@ -51,6 +59,7 @@ NETWORKS: dict[str, Network] = {
         fitting="train.fit.transfer:fit_pretrained_or_random",
         options=("alpha", "weights", "head"),
         pretrained_options=("draws", "fine_tune_rate"),
+        random_settings={"head": "pooled"},  # the map is taught on features of pretrained layers
         defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 6},
         cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
         demo={

@@ -31,7 +31,9 @@ def leaking(phantoms, tmp_path):
 def small_config():
     """Settings under which a network trains within seconds, with changes."""
     small = {"image_size": 32, "alpha": 0.35, "epochs": 2, "split": "folders", "draws": 2, "calibration_images": 12}
-    return lambda model="cnn", **changes: TrainConfig(model, **{**small, "weights": "none", **changes})
+    return lambda model="cnn", **changes: TrainConfig(
+        model, **{**small, **({} if "weights" in changes else {"weights": "none", "head": "pooled"}), **changes}
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ CNN = ("--model", "cnn")
         ((*CNN, "--draws", "2"), "--draws: --model cnn does not take it"),
         ((*PRETRAINED, "--learning-rate", "1"), "--learning-rate: --model mobilenetv2 --weights imagenet does not"),
         ((*RANDOM, "--fine-tune-rate", "1"), "--fine-tune-rate: --model mobilenetv2 --weights none does not"),
+        ((*RANDOM, "--head", "map"), "--head map: random weights, --weights none, go with --head pooled"),
         ((*CNN, "--split", "folders", "--fractions", "0.8", "0.1", "0.1"), "--fractions: with --split folders"),
         ((*CNN, "--refit", "RUN", "--epochs", "3"), "--epochs: --refit takes every setting from the run"),
     ],

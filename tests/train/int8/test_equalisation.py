@@ -19,9 +19,10 @@ def test_equalised_channels_answer_alike_and_fill_their_range(mobilenetv2, image
         largest = [np.abs(values).max(axis=(0, 1, 2)) for values in tensors.predict_on_batch(images)]
         return [float(np.median(values) / values.max()) for values in largest]
 
-    answers, before = mobilenetv2.predict_on_batch(images), spread()
+    judge = keras.Model(mobilenetv2.inputs, mobilenetv2.outputs[0])
+    answers, before = judge.predict_on_batch(images), spread()
     equalise(mobilenetv2, images)
-    np.testing.assert_allclose(mobilenetv2.predict_on_batch(images), answers, atol=1e-4)
+    np.testing.assert_allclose(judge.predict_on_batch(images), answers, atol=1e-4)
     assert all(after > earlier for after, earlier in zip(spread(), before, strict=True))
 
 
