@@ -17,7 +17,6 @@ from edge_runtime.spec import ModelSpec
 from edge_runtime.strict_json import is_count, is_sha256, loads_strict
 
 _NO_SPEC = "carries no readable spec; was it written by edge-export, and copied whole?"
-_BLOCK_BYTES = 1 << 22  # large, since each costs a wait for Python's lock where another thread imports
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,6 @@ def parse_embedded_spec(content: bytes, suffix: str, where: str, verify: bool = 
             f"{where}: the model's SHA-256 is not the one written inside it: the file was altered; copy it again"
         )
     return embedded
-
-
-def sha256_of(path: Path, length: int | None = None) -> str:
-    """Hexadecimal SHA-256 of the first `length` bytes of a file, of all without it, read in blocks."""
-    digest = hashlib.sha256()
-    left = path.stat().st_size if length is None else length
-    with path.open("rb") as stream:
-        while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
-            digest.update(block)
-            left -= len(block)
-    return digest.hexdigest()
 
 
 def _from_json(text: bytes) -> EmbeddedSpec:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.bundle import FLOAT32, INT8
 from edge_runtime.drafts import clear_drafts
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.spec import ModelSpec
 from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
 from export.inputs.image_sets import ImageSet, choosing_images, read_training_images

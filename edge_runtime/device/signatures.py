@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DependencyError, ModelError
+from edge_runtime.hashing import sha256_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -34,7 +35,6 @@ PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 _MEDIA_TYPES = "application/vnd.dev.sigstore.bundle"  # of any version: what is read of it has not changed
 MOST_SIGNATURE_BYTES = 8 << 20  # a list of 50,000 files; more is no signature of ours
 _CURVES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
-_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -252,11 +252,7 @@ def sha256_of_file(path: Path) -> str:
     """
     if path.is_symlink() or not path.is_file():
         return ""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()

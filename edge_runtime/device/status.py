@@ -9,8 +9,8 @@ from edge_runtime.bundle import MANIFEST, model_files, read_manifest, spec_of_bu
 from edge_runtime.device.releases import CURRENT, PREVIOUS, Release, release_at
 from edge_runtime.device.services import services_of
 from edge_runtime.device.signatures import load_public_key
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import EdgeError
+from edge_runtime.hashing import sha256_of
 
 
 def describe_device(prefix: Path, key: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from edge_runtime.bundle import BUNDLE_FORMAT, MANIFEST
 from edge_runtime.device.signatures import SIGNATURE
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.whole_files import recover_folder, require_replaceable, whole_folder
 
 

@@ -75,7 +75,7 @@ class InKeras:
     def __init__(self, run: Path) -> None:
         import keras
 
-        from edge_runtime.embedded_spec import sha256_of
+        from edge_runtime.hashing import sha256_of
         from export.inputs.run_reader import open_network
 
         network = open_network(run, None, None)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError, ImageError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.images import find_images, read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.quantization import grey_to_float

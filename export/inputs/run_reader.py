@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError, ImageError, ModelError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.images import read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec

@@ -15,8 +15,9 @@ from string import Template
 from edge_runtime import __version__
 from edge_runtime.device.archives import PACKAGE_SIGNATURE
 from edge_runtime.drafts import scratch_folder
-from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
+from edge_runtime.embedded_spec import read_embedded_spec
 from edge_runtime.errors import DataError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.self_test import GOLDEN
 from edge_runtime.spec import ModelSpec
 from export.bundle.signing import Signer

@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.embedded_spec import sha256_of
 from edge_runtime.errors import DataError
+from edge_runtime.hashing import sha256_of
 from export.package.target import Machine
 
 PIP = "pip"  # installs the others; Debian splits it from Python, so it comes along

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import __version__
-from edge_runtime.embedded_spec import sha256_of
+from edge_runtime.hashing import sha256_of
 from edge_runtime.spec import ModelSpec
 from export.package.target import Machine
 

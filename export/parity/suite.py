@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.bundle import FLOAT32, model_files, verify_bundle
-from edge_runtime.embedded_spec import read_embedded_spec, sha256_of
+from edge_runtime.embedded_spec import read_embedded_spec
 from edge_runtime.engines import engines_for, install_command, is_installed
 from edge_runtime.errors import DataError, ModelError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.spec import ModelSpec
 from export.inputs.calibration import load_folder, rows_shared_with
 from export.inputs.image_sets import ImageSet, as_images, read_split

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,9 +48,7 @@ def least_squares_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
         float_tflite: file with one input.
         inputs: calibration inputs, read twice; one is in memory at a time.
     """
-    full = measure_ranges(float_tflite, inputs)
-    counts = _histograms(float_tflite, inputs, full)
-    return full | {index: least_squares(counts[index], *full[index]) for index in counts}
+    return _narrowed(float_tflite, inputs, least_squares)
 
 
 def percentile_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
@@ -58,9 +58,17 @@ def percentile_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
         float_tflite: file with one input.
         inputs: calibration inputs, read twice; one is in memory at a time.
     """
+    return _narrowed(float_tflite, inputs, without_tails)
+
+
+def _narrowed(
+    float_tflite: bytes, inputs: Inputs, rule: Callable[[NDArray[np.floating], float, float], tuple[float, float]]
+) -> Ranges:
+    """The full ranges, narrowed by a rule that reads (counts in bins, smallest, largest) of a tensor."""
     full = measure_ranges(float_tflite, inputs)
-    counts = _histograms(float_tflite, inputs, full)
-    return full | {index: without_tails(counts[index], *full[index]) for index in counts}
+    return full | {
+        index: rule(counts, *full[index]) for index, counts in _histograms(float_tflite, inputs, full).items()
+    }
 
 
 def _histograms(float_tflite: bytes, inputs: Inputs, full: Ranges) -> dict[int, NDArray[np.floating]]:

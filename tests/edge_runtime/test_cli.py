@@ -271,7 +271,7 @@ def test_the_self_test_keeps_to_the_engine_asked_for(edge_infer, tiny_bundle):
 
 
 def test_a_wrong_expected_value_is_exit_4(edge_infer, bundle_copy):
-    from edge_runtime.embedded_spec import sha256_of
+    from edge_runtime.hashing import sha256_of
 
     path = bundle_copy / "golden" / "expected.json"
     expected = json.loads(path.read_bytes())

@@ -8,8 +8,9 @@ import shutil
 
 import pytest
 
-from edge_runtime.embedded_spec import embed, read_embedded_spec, sha256_of
+from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ModelError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.spec import ModelSpec, Tensor
 
 FLIPS = 200  # positions tried of the model's bytes

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ImageError, StorageError
+from edge_runtime.hashing import sha256_of
 from edge_runtime.images import DICOM, read_image
 from train.audit import cache
 from train.audit.patient_hashes import patient_in
@@ -21,7 +22,6 @@ from train.audit.patient_hashes import patient_in
 BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank image
 _BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
 _WORKERS = 2  # decoding and hashing release the interpreter lock, so threads suffice
-_CHUNK = 1 << 20  # bytes
 _GONE, _FORBIDDEN = "the file is gone or its link leads nowhere", "no permission to read the file"
 
 
@@ -98,18 +98,14 @@ def _read(root: Path, paths: list[str], progress: Callable[[int, int], None]) ->
 
 def _hash_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, or why it has none."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path)
     except FileNotFoundError:
         return _GONE
     except PermissionError:
         return _FORBIDDEN
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def _decode(path: Path) -> Content | str:
