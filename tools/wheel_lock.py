@@ -15,7 +15,15 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
-from export.package.pins import DICOM_WHEELS, ENGINE_WHEELS, EVERYWHERE, PIP, SERVE_WHEELS, SIGNATURE_WHEELS
+from export.package.pins import (
+    DICOM_WHEELS,
+    ENGINE_WHEELS,
+    EVERYWHERE,
+    NODE_WHEELS,
+    PIP,
+    SERVE_WHEELS,
+    SIGNATURE_WHEELS,
+)
 from export.package.target import SYSTEMS, TFLITE_PYTHON
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +64,8 @@ def make_table() -> dict[str, dict[str, dict[str, object]]]:
             lock = read_lock(ROOT / LOCK, python)
             if engine == TFLITE:
                 lock |= read_lock(ROOT / LOCK_OF_TFLITE, python)
-            wanted = sorted({*EVERYWHERE, *names, *DICOM_WHEELS, *SERVE_WHEELS, *SIGNATURE_WHEELS, "numpy"} - {PIP})
+            of_extras = (*DICOM_WHEELS, *SERVE_WHEELS, *NODE_WHEELS, *SIGNATURE_WHEELS)
+            wanted = sorted({*EVERYWHERE, *names, *of_extras, "numpy"} - {PIP})
             table[f"{python} {engine}"] = {name: lock[name] for name in wanted}
     return table
 

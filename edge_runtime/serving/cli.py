@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from edge_runtime import __version__
 from edge_runtime.command import Command
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DependencyError
+
+if TYPE_CHECKING:
+    from edge_runtime.serving.node.peers import NodeSettings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 INSTALL = 'pip install "fracture-edge-runtime[serve]"'
@@ -58,6 +61,15 @@ def default_state() -> Path:
     show_default=True,
     help="Images a second from one address.",
 )
+@click.option("--dicom-port", type=click.IntRange(0, 65535), help="Take images by DICOM here too; 11112 is usual.")
+@click.option(
+    "--dicom-host", default="127.0.0.1", show_default=True, help="Address of the DICOM node; others need --dicom-allow."
+)
+@click.option("--ae-title", default="EDGE", show_default=True, help="Title of this DICOM application entity.")
+@click.option(
+    "--dicom-allow", multiple=True, help="TITLE or TITLE@ADDRESS (or @NETWORK/BITS) that may send images by DICOM."
+)
+@click.option("--forward", help="TITLE@HOST:PORT that gets the answers as DICOM structured reports.")
 @click.version_option(__version__, prog_name="edge-serve")
 def main(
     model: Path | None,
@@ -68,6 +80,11 @@ def main(
     megabytes: int,
     no_radiograph_gate: bool,
     operating_point: str | None,
+    dicom_port: int | None,
+    dicom_host: str,
+    ae_title: str,
+    dicom_allow: tuple[str, ...],
+    forward: str | None,
     **settings: Any,
 ) -> None:
     """Serve a page and a REST interface that judge X-ray images, until SIGTERM.
@@ -85,12 +102,24 @@ def main(
     from edge_runtime.predictor import Predictor
 
     limits = Limits(image_bytes=megabytes << 20)
-    given = ServeSettings(state or default_state(), capacity=Capacity(images), limits=limits, **settings)
+    if dicom_port is None and (dicom_allow or forward):
+        raise click.UsageError("--dicom-allow and --forward belong to --dicom-port")
+    node = None if dicom_port is None else _node(ae_title, dicom_host, dicom_port, dicom_allow, forward)
+    given = ServeSettings(state or default_state(), capacity=Capacity(images), limits=limits, node=node, **settings)
     check(given)  # before the network is loaded
     predictor = Predictor(
         model, engine, threads, radiograph_gate=not no_radiograph_gate, operating_point=operating_point
     )
     serve(given, predictor, lambda message: click.echo(message, err=True))
+
+
+def _node(title: str, host: str, port: int, allowed: tuple[str, ...], forward: str | None) -> NodeSettings:
+    from edge_runtime.serving.node.node import require_node
+    from edge_runtime.serving.node.peers import NodeSettings, parse_caller, parse_destination
+
+    require_node()
+    destination = None if forward is None else parse_destination(forward)
+    return NodeSettings(title, host, port, tuple(map(parse_caller, allowed)), destination)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import ImageError, StorageError
+from edge_runtime.errors import DependencyError, ImageError, StorageError
 from edge_runtime.images import STANDARD_INPUT
 from edge_runtime.json_lines import failure_record
 
@@ -83,7 +83,7 @@ class Judging:
     def _judge(self, content: bytes, heatmap: bool) -> dict[str, Any]:
         try:
             return self.predictor.predict(content, heatmap=heatmap).to_dict()
-        except (ImageError, StorageError) as error:
+        except (ImageError, StorageError, DependencyError) as error:
             return failure_record(STANDARD_INPUT, error)
 
     def drain(self) -> None:

@@ -23,6 +23,7 @@ from edge_runtime.serving.app import Parts, make_app
 from edge_runtime.serving.bodies import Limits
 from edge_runtime.serving.judging import Capacity, Judging
 from edge_runtime.serving.metrics import Metrics
+from edge_runtime.serving.node.peers import NodeSettings
 from edge_runtime.serving.store import Store
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ServeSettings:
     requests_per_second: float = 50.0  # from one address
     capacity: Capacity = field(default_factory=Capacity)
     limits: Limits = field(default_factory=Limits)
+    node: NodeSettings | None = None  # the DICOM node beside the page; None: there is none
 
 
 def check(settings: ServeSettings) -> Access:
@@ -71,6 +73,8 @@ def check(settings: ServeSettings) -> Access:
     names = {*LOOPBACK_NAMES, host_of(settings.host), *(host_of(name) for name in settings.names)}
     names |= {name.lower() for name in (socket.gethostname(), f"{socket.gethostname()}.local")}
     token = None if settings.token_file is None else read_token(settings.token_file)
+    if settings.node is not None:
+        settings.node.check()
     return Access(frozenset(names), token)
 
 
@@ -89,11 +93,27 @@ def serve(settings: ServeSettings, predictor: Predictor, tell: Tell) -> None:
         judging = Judging(predictor, settings.capacity)
         parts = Parts(judging, store, Metrics(), settings.limits, settings.show_identifiers)
         app = make_app(parts, access, RateLimit(settings.requests_per_second, 2 * settings.requests_per_second))
-        with _listening(settings) as listener:
+        with _listening(settings) as listener, _node(settings, parts, tell):
             _Server(_config(settings, app), _url(settings, listener), tell).run(sockets=[listener])
         judging.drain()
     finally:
         store.close()
+
+
+@contextlib.contextmanager
+def _node(settings: ServeSettings, parts: Parts, tell: Tell) -> Any:
+    """The DICOM node, where there is to be one, until the block ends."""
+    if settings.node is None:
+        yield
+        return
+    from edge_runtime.serving.node.node import Node
+
+    node = Node(settings.node, parts.judging, parts.store, parts.metrics, parts.show_identifiers, tell)
+    node.start()
+    try:
+        yield
+    finally:
+        node.stop()
 
 
 def settle_engine(store: Store, predictor: Predictor, accept: bool, tell: Tell) -> None:

@@ -49,6 +49,7 @@ class Item:
     attempts: int  # how often a process began to judge it
     record: dict[str, Any] | None  # as edge-infer prints it; None while it waits
     identifiers: dict[str, Any] | None  # time, name and the like; None unless they are to be shown
+    key: str | None = None  # under which the same image is known when it comes again
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of plain JSON types."""
@@ -124,11 +125,22 @@ class Store:
             row = run("UPDATE items SET attempts = attempts + 1 WHERE id = ? RETURNING attempts", (item,)).fetchone()
             return int(row["attempts"])
 
-    def finish(self, item: int, record: dict[str, Any]) -> None:
-        """Keeps the answer of an item."""
+    def finish(self, item: int, record: dict[str, Any], durable: bool = False) -> None:
+        """Keeps the answer of an item.
+
+        Args:
+            item: its number.
+            record: the answer.
+            durable: return only once it is on the disk, with all that was kept before.
+        """
         state = FAILED if "error" in record else ANSWERED
         with self._locked() as run:
-            run("UPDATE items SET state = ?, record = ? WHERE id = ?", (state, json.dumps(record), item))
+            if durable:
+                run("PRAGMA synchronous = FULL")
+            try:
+                run("UPDATE items SET state = ?, record = ? WHERE id = ?", (state, json.dumps(record), item))
+            finally:
+                run("PRAGMA synchronous = NORMAL")
 
     def answered(self, source: str, day: str, record: dict[str, Any], identifiers: dict[str, Any] | None) -> int:
         """The number of a new item that is answered already: one write in place of three."""
@@ -146,6 +158,32 @@ class Store:
         """Items without an answer, oldest first."""
         with self._locked() as run:
             return [_item(row) for row in run("SELECT * FROM items WHERE state = ? ORDER BY id", (WAITING,))]
+
+    def next_waiting(self, source: str) -> Item | None:
+        """The item of a source that has waited longest."""
+        with self._locked() as run:
+            row = run(
+                "SELECT * FROM items WHERE state = ? AND source = ? ORDER BY id LIMIT 1", (WAITING, source)
+            ).fetchone()
+            return None if row is None else _item(row)
+
+    def count_waiting(self, source: str) -> int:
+        """How many items of a source have no answer."""
+        with self._locked() as run:
+            found = run("SELECT count(*) FROM items WHERE state = ? AND source = ?", (WAITING, source)).fetchone()
+            return int(found[0])
+
+    def state_of(self, key: str) -> str | None:
+        """The state of the item of that key; None where there is none."""
+        with self._locked() as run:
+            row = run("SELECT state FROM items WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row["state"])
+
+    def is_waiting(self, item: int) -> bool:
+        """Whether the item of that number has no answer yet."""
+        with self._locked() as run:
+            row = run("SELECT state FROM items WHERE id = ?", (item,)).fetchone()
+            return row is not None and row["state"] == WAITING
 
     def of_day(self, day: str, most: int, below: int | None = None) -> list[Item]:
         """Items of a day, newest first.
@@ -191,4 +229,4 @@ class Store:
 
 def _item(row: sqlite3.Row) -> Item:
     record, identifiers = (None if row[name] is None else json.loads(row[name]) for name in ("record", "identifiers"))
-    return Item(row["id"], row["source"], row["day"], row["state"], row["attempts"], record, identifiers)
+    return Item(row["id"], row["source"], row["day"], row["state"], row["attempts"], record, identifiers, row["key"])

@@ -40,16 +40,19 @@ DICOM_WHEELS = ("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls")
 _NOT_ARMV7 = frozenset(DICOM_WHEELS[1:])  # no wheels for 32-bit ARM: uncompressed, RLE and JPEG baseline
 # Of the extra [serve]: pure Python, 0.7 MB, one wheel for all machines.
 SERVE_WHEELS = ("starlette", "uvicorn", "python-multipart", "anyio", "h11", "idna", "typing-extensions")
+# Of the extra [node]: pure Python too.
+NODE_WHEELS = ("pynetdicom",)
 _NO_WHEELS = {"3.14": frozenset({"pyjpegls"})}  # Python -> what has none for it yet: no JPEG-LS
 SIGNATURE_WHEELS = ("cryptography", "cffi", "pycparser")
 # No release has a wheel for 32-bit ARM: `make armhf-wheels` compiles it, here, so that no lock file can know its hash.
 _COMPILED_HERE = {("armv7l", "pillow")}
 # What inference never opens, as patterns inside the folder of packages: 17 MB that drive a GPU through an interface
-# that edge_runtime does not use, and 7 MB of tests.
+# that edge_runtime does not use, and 16 MB of tests and programs.
+_TESTS = ("numpy/tests", "numpy/*/tests", "pynetdicom/tests", "pynetdicom/apps")
 TRIM = {
-    "litert": ("ai_edge_litert/libLiteRtWebGpuAccelerator.so", "numpy/tests", "numpy/*/tests"),
-    "onnxruntime": ("numpy/tests", "numpy/*/tests"),
-    "tflite-runtime": ("numpy/tests", "numpy/*/tests"),
+    "litert": ("ai_edge_litert/libLiteRtWebGpuAccelerator.so", *_TESTS),
+    "onnxruntime": _TESTS,
+    "tflite-runtime": _TESTS,
 }
 
 

@@ -55,6 +55,10 @@ def test_commands_are_found_through_their_links(device, golden_images):
     done = run(links / "edge-infer", "--json", golden_images[0])
     assert done.returncode == 0 and json.loads(done.stdout)["decision"]
     assert "page" in run(links / "edge-serve", "--help").stdout
+    refused = run(
+        links / "edge-serve", "--dicom-port", 0, "--dicom-host", "0.0.0.0", "--state", device.prefix / "state"
+    )
+    assert refused.returncode == USAGE and "--dicom-allow" in refused.stderr  # past what needs pynetdicom
     assert json.loads(run(links / "edge-device", "status", "--json").stdout)["prefix"] == str(device.prefix)
 
 

@@ -1,0 +1,120 @@
+"""Sends reports on: each stays on the disk until its receiver has said that it has it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime.drafts import clear_drafts
+from edge_runtime.errors import StorageError
+from edge_runtime.serving.node.peers import Destination
+from edge_runtime.serving.node.report import COMPREHENSIVE_SR
+from edge_runtime.serving.store import Store
+from edge_runtime.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SUFFIX = ".dcm"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0  # doubled at each failure
+_ANSWER_S = 30.0  # that a receiver may take
+_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit and Implicit VR Little Endian
+_WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4, table B.2-1)
+
+
+class Forwarder(threading.Thread):
+    """The thread that sends.
+
+    Args:
+        store: says which reports are about a kept answer.
+        title: of this application entity.
+        destination: who gets the reports.
+        tell: for a line to the log.
+    """
+
+    def __init__(self, store: Store, title: str, destination: Destination, tell: Callable[[str], None]) -> None:
+        super().__init__(name="dicom-forward", daemon=True)
+        self._store, self._title, self._destination, self._tell = store, title, destination, tell
+        self.folder = store.path.parent / "outbox"
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder}: cannot be made: {error.strerror}") from error
+        clear_drafts(self.folder)
+        self._wake, self._ending = threading.Event(), threading.Event()
+
+    def keep(self, item: int, report: bytes) -> None:
+        """Keeps a report, on the disk; it is sent once the answer of its item is kept too."""
+        path = self.folder / f"{item}{_SUFFIX}"
+        write_whole(path, report)
+        path.chmod(0o600)
+
+    def wake(self) -> None:
+        """An answer was kept."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends; what was not sent is sent after the next start."""
+        self._ending.set()
+        self._wake.set()
+        self.join()
+
+    def run(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while not self._ending.is_set():
+            self._wake.clear()
+            problem = self._send_all()
+            if problem is None:
+                pause = _FIRST_PAUSE_S
+                self._wake.wait()
+                continue
+            if pause == _FIRST_PAUSE_S:
+                self._tell(f"DICOM: {self._destination.title}: {problem}; reports are kept and sent again")
+            self._ending.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _send_all(self) -> str | None:
+        """What went wrong; None where nothing is left to be sent."""
+        try:
+            ready = self._ready()
+            return self._send(ready) if ready else None
+        except OSError as error:
+            return f"cannot be sent: {error.strerror or 'no connection'}"
+        except StorageError as error:
+            return str(error)
+        except (ValueError, RuntimeError):  # pynetdicom's words for an end of the association in mid-sentence
+            return "the association ended"
+
+    def _ready(self) -> list[Path]:
+        paths = sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), key=lambda path: int(path.stem))
+        return [path for path in paths if not self._store.is_waiting(int(path.stem))]
+
+    def _send(self, paths: list[Path]) -> str | None:
+        from pydicom import dcmread
+        from pynetdicom import AE
+
+        entity: Any = AE(self._title)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _ANSWER_S
+        entity.add_requested_context(COMPREHENSIVE_SR, list(_SYNTAXES))
+        place = self._destination
+        association = entity.associate(place.host, place.port, ae_title=place.title)
+        if not association.is_established:
+            return "no association"
+        problem = None
+        try:
+            for path in paths:
+                if self._ending.is_set():
+                    break
+                status = association.send_c_store(dcmread(path))
+                code = status.get("Status") if status else None
+                if code is None:
+                    return "no answer"
+                if code == 0 or code in _WARNINGS:
+                    path.unlink()
+                else:  # one that is refused does not keep the others waiting
+                    problem = f"refused a report with status 0x{code:04X}"
+        finally:
+            if association.is_established:
+                association.release()
+        return problem

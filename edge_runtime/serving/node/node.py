@@ -1,0 +1,114 @@
+"""The node as a whole: started beside the page, stopped with it, and nothing lost in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from edge_runtime.errors import DependencyError, ImageError
+from edge_runtime.serving.judging import Judging
+from edge_runtime.serving.metrics import Metrics
+from edge_runtime.serving.node.forwarding import Forwarder
+from edge_runtime.serving.node.judge import Judge
+from edge_runtime.serving.node.listener import Listener
+from edge_runtime.serving.node.originals import Originals
+from edge_runtime.serving.node.peers import NodeSettings
+from edge_runtime.serving.node.report import accession_number, make_report
+from edge_runtime.serving.store import Item, Store
+
+INSTALL_NODE = 'pip install "fracture-edge-runtime[node]"'
+
+
+class Node:
+    """A DICOM node.
+
+    Args:
+        settings: of the node.
+        judging: the network, which the page uses too.
+        store: what was received and answered.
+        metrics: where answers are counted.
+        show_identifiers: keep and show accession numbers and times.
+        tell: for a line to the log, without a word of a patient.
+
+    Raises:
+        DependencyError: pynetdicom or pydicom is not installed.
+        StorageError: the folders of the queue cannot be made.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        judging: Judging,
+        store: Store,
+        metrics: Metrics,
+        show_identifiers: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        require_node()
+        self._settings, self._tell = settings, tell
+        self._originals = Originals(store, _identifiers if show_identifiers else lambda content: None)
+        self._forwarder = Forwarder(store, settings.title, settings.forward, tell) if settings.forward else None
+        self._judge = Judge(self._originals, judging, metrics, _Reports(self._forwarder, tell), tell)
+        self._listener = Listener(settings, self._originals, self._judge.wake, tell)
+
+    def start(self) -> None:
+        """Takes up what waited, and listens.
+
+        Raises:
+            StorageError: it cannot listen.
+        """
+        waiting = self._originals.recover()
+        port = self._listener.start()
+        self._judge.start()
+        if self._forwarder is not None:
+            self._forwarder.start()
+        taken_up = f", {waiting} images waited" if waiting else ""
+        self._tell(f"DICOM node {self._settings.title} on {self._settings.host}:{port}{taken_up}")
+
+    def stop(self) -> None:
+        """Takes nothing more in and ends after the image in hand; what waits is judged after the next start."""
+        self._listener.stop()
+        self._judge.stop()
+        if self._forwarder is not None:
+            self._forwarder.stop()
+
+
+class _Reports:
+    """Reports of answers, for whom they are forwarded to."""
+
+    def __init__(self, forwarder: Forwarder | None, tell: Callable[[str], None]) -> None:
+        self._forwarder, self._tell = forwarder, tell
+
+    def prepare(self, item: Item, content: bytes, record: dict[str, Any]) -> None:
+        if self._forwarder is None:
+            return
+        if "error" in record:
+            self._tell(f"DICOM: image {item.id} cannot be judged ({record['error']['code']}): no report")
+            return
+        try:
+            self._forwarder.keep(item.id, make_report(content, record))
+        except ImageError as error:
+            self._tell(f"DICOM: image {item.id} has no report: {error}")
+
+    def release(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.wake()
+
+
+def require_node() -> None:
+    """Sees to it that what the node needs is installed.
+
+    Raises:
+        DependencyError: it is not.
+    """
+    try:
+        import pydicom  # noqa: F401
+        import pynetdicom  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DependencyError(f"--dicom-port needs {error.name}: {INSTALL_NODE}") from error
+
+
+def _identifiers(content: bytes) -> dict[str, Any]:
+    now = datetime.now().astimezone().isoformat("T", "seconds")
+    return {"name": accession_number(content), "time": now}
