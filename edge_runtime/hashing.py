@@ -8,12 +8,14 @@ from pathlib import Path
 _BLOCK_BYTES = 1 << 22  # large, since each costs a wait for Python's lock where another thread imports
 
 
-def sha256_of(path: Path, length: int | None = None) -> str:
-    """Hexadecimal SHA-256 of the first `length` bytes of a file, of all without it, read in blocks."""
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    left = path.stat().st_size if length is None else length
     with path.open("rb") as stream:
-        while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
+        while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
-            left -= len(block)
     return digest.hexdigest()

@@ -99,7 +99,7 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / DATA if data_root is None else root, data.leaks)
     write_split(run.folder, data)
-    write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
+    write_calibration(run.folder, data, config.calibration_images, config.seed)
     write_json(run.folder / "metrics.json", evaluation.to_dict())
     write_predictions(run.folder, data, probabilities, evaluation.operating_point.threshold)
     write_report(run.folder, config, data, evaluation, probabilities, [asdict(record) for record in history])
@@ -121,7 +121,7 @@ def _refit(run: UnfinishedRun, task: Task, data: SplitData, spec: ModelSpec) -> 
     # Its test images were trained on: whoever judges it by them is told so.
     write_run_json(run.folder, config, data.inventory.root, leaked=True)
     write_split(run.folder, data)
-    write_calibration(run.folder, data, spec, config.calibration_images, config.seed)
+    write_calibration(run.folder, data, config.calibration_images, config.seed)
     copy_figures(earlier, run.folder)
     run.publish()
 

@@ -21,7 +21,6 @@ from PIL import Image
 
 from edge_runtime.drafts import clear_drafts, draft_name, hold, is_draft, lock, remove
 from edge_runtime.errors import DataError
-from edge_runtime.spec import ModelSpec
 from edge_runtime.whole_files import publish_folder, write_whole
 from train.config import TrainConfig
 from train.data.split_data import SplitData
@@ -190,7 +189,7 @@ def write_split(folder: Path, data: SplitData) -> None:
             writer.writerow([record.path, record.sha256, record.label, group, split])
 
 
-def write_calibration(folder: Path, data: SplitData, spec: ModelSpec, count: int, seed: int) -> None:
+def write_calibration(folder: Path, data: SplitData, count: int, seed: int) -> None:
     """`calibration/`: preprocessed training images for quantisation, half of each class, one a radiograph."""
     target = folder / "calibration"
     target.mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_runtime.errors import DataError
 from edge_runtime.images import find_images
 from export.inputs.run_reader import open_network
-from train.audit import Inventory, group_images, take_inventory
+from train.audit import group_images, take_inventory
 from train.audit.classes import is_class_word
 from train.audit.patients import unknown, with_groups
 
@@ -45,11 +45,6 @@ class Subjects:
     left_out: tuple[tuple[str, str], ...]  # (path, why)
     origin: str  # for people: `test split of the run`, `folder`
     patients_unknown: str  # a sentence, empty where they are told
-
-    @property
-    def are_labelled(self) -> bool:
-        """Whether every image has a label."""
-        return all(image.label is not None for image in self.images)
 
 
 def subjects_of_run(run: Path, data: Path | None) -> Subjects:
@@ -99,15 +94,10 @@ def subjects_of_folder(folder: Path, groups: Path | None, positive: str | None, 
     radiographs, columns = group_images(inventory, progress), _index_of(folder)
     images = [
         Subject(record.path, record.sha256, int(group), record.label, record.split or "", columns.get(record.path, {}))
-        for record, group in zip(inventory.records, _by_patient(inventory, radiographs.tolist()), strict=True)
+        for record, group in zip(inventory.records, radiographs.tolist(), strict=True)
     ]
     left_out = tuple((item.path, item.why) for item in inventory.unreadable)
     return Subjects(folder, _by_path(images), left_out, "folder", unknown(inventory))
-
-
-def _by_patient(inventory: Inventory, radiographs: list[int]) -> list[int]:
-    """Group of each record: its radiograph's. Patients are told in the page; a figure counts radiographs."""
-    return radiographs
 
 
 def _unlabelled(folder: Path) -> Subjects:

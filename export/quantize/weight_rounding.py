@@ -36,10 +36,8 @@ _LARGEST_MATRIX = 4096  # inputs of a channel beyond which only the nearest inte
 
 @dataclass(frozen=True)
 class Moments:
-    """What a layer reads, for C independent sets of K inputs; C is 1 but for depthwise convolutions."""
+    """How what a layer reads varies, for C independent sets of K inputs; C is 1 but for depthwise convolutions."""
 
-    exact_mean: NDArray[np.float64]  # (C, K)
-    rounded_mean: NDArray[np.float64]  # (C, K)
     rounded: NDArray[np.float64]  # (C, K, K): covariance of the rounded inputs
     cross: NDArray[np.float64]  # (C, K, K): covariance of the rounded with the exact inputs
 
@@ -123,7 +121,7 @@ def _round_layer(
     means = of_exact.mean(axis=1), of_rounded.mean(axis=1)
     moments = None
     if weights.shape[1] <= _LARGEST_MATRIX:
-        moments = Moments(*means, *_covariances(of_exact - means[0][:, None], of_rounded - means[1][:, None]))
+        moments = Moments(*_covariances(of_exact - means[0][:, None], of_rounded - means[1][:, None]))
     found = choose(weights, moments)
     shift = np.einsum("ck,cko->co", means[0], weights) - np.einsum("ck,cko->co", means[1], found)
     layer.set_weights([_ungrouped(layer, found, kernel.shape), bias + shift.ravel()])

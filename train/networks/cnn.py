@@ -7,8 +7,6 @@ from keras import layers
 
 from train.networks import OUTPUT_NAME
 
-CNN_PARAMETERS = (896, 18_496, 23_888_000, 129)  # of its four weighted layers at 224 x 224 x 3
-
 
 def build_cnn(size: int = 224) -> keras.Model:
     """The described network: two convolutions, two poolings, one hidden dense layer; 23.9 M parameters at 224."""

@@ -22,7 +22,7 @@ def moments(samples: np.ndarray) -> Moments:
     """Of inputs (1, rows, K) that are not rounded."""
     centred = samples - samples.mean(axis=1, keepdims=True)
     covariance = centred.transpose(0, 2, 1) @ centred / samples.shape[1]
-    return Moments(samples.mean(axis=1), samples.mean(axis=1), covariance, covariance)
+    return Moments(covariance, covariance)
 
 
 @pytest.fixture
