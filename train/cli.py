@@ -186,13 +186,8 @@ def main(
     """
     if settings["demo"] == (data is not None):
         raise click.UsageError("one of DATA and --demo is needed, and not both")
-    network = NETWORKS[settings["model"]]
-    of_demo = {"split": "folders", **network.demo} if settings["demo"] else {}
-    # An option that the user gives comes before the network's and the demonstration's own.
     given = {name for name in settings if not _is_default(context, name)}
-    settings |= {name: value for name, value in {**network.defaults, **of_demo}.items() if name not in given}
-    if network.is_random(settings["weights"]):
-        settings |= {name: value for name, value in network.random_settings.items() if name not in given}
+    settings = _with_own_defaults(settings, given)
     _refuse_ignored(settings, given, refit)
     from train.command_log import messages_on_standard_error
     from train.engine import train_and_evaluate
@@ -210,14 +205,22 @@ def main(
         evaluation = train_and_evaluate(config, data, out, resume)
     if evaluation is None:
         click.echo(escaped(f"run: {out}; its figures are those of {config.refit}"))
-        return
-    if as_json:
+    elif as_json:
         echo_result(json.dumps(evaluation.to_dict()))
-        return
-    for row in evaluation.rows():
-        figures, mark = row.figures, "  leaked" if row.leaked else ""
-        click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
-    click.echo(escaped(f"run: {out}"))
+    else:
+        for row in evaluation.rows():
+            figures, mark = row.figures, "  leaked" if row.leaked else ""
+            click.echo(f"{row.title}: n {figures.count}, AUC {figures.auc}, accuracy {figures.accuracy}{mark}")
+        click.echo(escaped(f"run: {out}"))
+
+
+def _with_own_defaults(settings: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """The settings; those that the user did not give are the demonstration's or the network's own, where it has any."""
+    network = NETWORKS[settings["model"]]
+    own = {**network.defaults, **({"split": "folders", **network.demo} if settings["demo"] else {})}
+    settings = settings | {name: value for name, value in own.items() if name not in given}
+    needed = network.random_settings if network.is_random(settings["weights"]) else {}
+    return settings | {name: value for name, value in needed.items() if name not in given}
 
 
 def _refuse_ignored(settings: Mapping[str, Any], given: set[str], refit: Path | None) -> None:
