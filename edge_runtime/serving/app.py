@@ -28,7 +28,7 @@ from edge_runtime.serving.bodies import Limits, expected_size, read_upload
 from edge_runtime.serving.gatekeeper import Gatekeeper
 from edge_runtime.serving.judging import Judging, QueueFull
 from edge_runtime.serving.metrics import CONTENT_TYPE, Metrics
-from edge_runtime.serving.openapi import describe_interface
+from edge_runtime.serving.openapi import MOST_NUMBER, describe_interface
 from edge_runtime.serving.store import Store
 
 if TYPE_CHECKING:
@@ -87,11 +87,13 @@ class _Routes:
     async def predict(self, request: Request) -> Response:
         """Judges one image; the answer is that of `edge-infer --json`, with the number under which it is kept."""
         parts, start = self._parts, time.perf_counter()
+        heatmap = request.query_params.get("heatmap", "0")
+        if heatmap not in ("0", "1"):
+            raise HTTPException(400, "heatmap: 0 or 1 was expected")
         source = "page" if request.headers.get("x-edge-page") else "rest"
         with _room(parts.judging, expected_size(request, parts.limits)):
             upload = await read_upload(request, parts.limits)
-            wanted = request.query_params.get("heatmap") == "1"
-            record = await asyncio.wrap_future(parts.judging.submit(upload.content, wanted))
+            record = await asyncio.wrap_future(parts.judging.submit(upload.content, heatmap == "1"))
         identifiers = (
             {"name": upload.name, "time": _now().isoformat("T", "seconds")} if parts.show_identifiers else None
         )
@@ -125,9 +127,7 @@ class _Routes:
 
     def _items(self, request: Request) -> list[Item]:
         below = request.query_params.get("below")
-        if below is not None and not (below.isascii() and below.isdigit() and len(below) < 19):
-            raise HTTPException(400, "below: a number was expected")
-        items = self._parts.store.of_day(_day(request), _MOST_ITEMS, None if below is None else int(below))
+        items = self._parts.store.of_day(_day(request), _MOST_ITEMS, None if below is None else _number(below))
         wanted = request.query_params.get("search", "").casefold()
         return [item for item in items if wanted in _searchable(item)]
 
@@ -205,8 +205,14 @@ def _searchable(item: Item) -> str:
     return " ".join(words).casefold()
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= MOST_NUMBER):
+        raise HTTPException(400, "below: a number was expected")
+    return int(text)
+
+
 def _day(request: Request) -> str:
-    day = request.query_params.get("day") or _today()
+    day = request.query_params.get("day", _today())
     try:
         return datetime.strptime(day, "%Y-%m-%d").date().isoformat()
     except ValueError as error:

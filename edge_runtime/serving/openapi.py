@@ -7,6 +7,7 @@ from typing import Any
 from edge_runtime import __version__
 from edge_runtime.serving.bodies import FIELD, Limits
 
+MOST_NUMBER = 10**17  # of an item that one may ask for
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _MILLISECONDS = {"type": "object", "additionalProperties": {"type": "number"}}
 
@@ -85,7 +86,7 @@ _DAY = [
     {
         "name": "below",
         "in": "query",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 10**17},
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
         "description": "Only items with a smaller number.",
     },
 ]
