@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,12 @@ from edge_runtime.errors import ImageError, StorageError
 from edge_runtime.images import read_grey
 from edge_runtime.json_lines import failure_record
 from edge_runtime.serving.access import Access, RateLimit
-from edge_runtime.serving.bodies import Limits, expected_size, read_upload
+from edge_runtime.serving.bodies import expected_size, read_upload
 from edge_runtime.serving.gatekeeper import Gatekeeper
 from edge_runtime.serving.judging import Judging, QueueFull
-from edge_runtime.serving.metrics import CONTENT_TYPE, Metrics
+from edge_runtime.serving.metrics import CONTENT_TYPE, drift_text
 from edge_runtime.serving.openapi import MOST_NUMBER, describe_interface
-from edge_runtime.serving.store import Store
+from edge_runtime.serving.parts import Parts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,17 +47,6 @@ _MOST_ITEMS = 500  # of one answer
 _STATUS = {"too_large": 413}  # of an image's error; 422 otherwise
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the routes work with."""
-
-    judging: Judging
-    store: Store
-    metrics: Metrics
-    limits: Limits
-    show_identifiers: bool  # whether names and times are kept and shown
-
-
 def make_app(parts: Parts, access: Access, rate: RateLimit) -> Starlette:
     """The application, to be run by an ASGI server."""
     routes = _Routes(parts)
@@ -70,6 +58,7 @@ def make_app(parts: Parts, access: Access, rate: RateLimit) -> Starlette:
         Route("/v1/results.csv", routes.results_csv),
         Route("/v1/health", routes.health),
         Route("/v1/model", routes.model),
+        Route("/v1/drift", routes.drift),
         Route("/metrics", routes.metrics),
         Route("/openapi.json", lambda request: JSONResponse(describe_interface(parts.limits))),
     ]
@@ -98,11 +87,21 @@ class _Routes:
             {"name": upload.name, "time": _now().isoformat("T", "seconds")} if parts.show_identifiers else None
         )
         kept = {name: value for name, value in record.items() if name != "heatmap"}  # hundreds of numbers an image
-        number = await run_in_threadpool(parts.store.answered, source, _today(), kept, identifiers)
+        number = await run_in_threadpool(self._keep, source, kept, identifiers)
         decision = record.get("decision", "error")
         parts.metrics.count_answer(source, decision, time.perf_counter() - start)
         status = _STATUS.get(record["error"]["code"], 422) if "error" in record else 200
         return JSONResponse({"id": number, **record}, status)
+
+    def _keep(self, source: str, record: dict[str, Any], identifiers: dict[str, Any] | None) -> int:
+        number = self._parts.store.answered(source, _today(), record, identifiers)
+        self._parts.drift.today()
+        return number
+
+    async def drift(self, request: Request) -> Response:
+        """Whether today's answers part from the usual."""
+        report = await run_in_threadpool(self._parts.drift.today)
+        return JSONResponse(report.to_dict())
 
     async def picture(self, request: Request) -> Response:
         """The image as grey PNG of at most 2048 pixels a side: for formats that a browser cannot show."""
@@ -153,6 +152,8 @@ class _Routes:
         """Counters for Prometheus."""
         parts, model = self._parts, self._parts.judging.predictor.model
         text = parts.metrics.to_text(parts.judging.waiting, f"{model.spec.name}/{model.path.name}", model.sha256)
+        report = await run_in_threadpool(parts.drift.today)
+        text += drift_text(report.abstained_share, report.parted)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # upper bounds of the histogram
@@ -70,6 +71,18 @@ class Metrics:
                 lines.append(f'edge_answer_seconds_bucket{{le="{bound}"}} {below}')
             lines += [f"edge_answer_seconds_sum {self._seconds:.6f}", f"edge_answer_seconds_count {total}", ""]
         return "\n".join(lines)
+
+
+def drift_text(abstained_share: float, parted: Collection[str]) -> str:
+    """Lines for Prometheus that say whether today's answers part from the usual.
+
+    Args:
+        abstained_share: of today's answers, 0 to 1.
+        parted: what parts from the reference.
+    """
+    parts = [f'edge_drift{{of="{name}"}} {int(name in parted)}' for name in ("probability", "abstained")]
+    share = ["# TYPE edge_abstained_share gauge", f"edge_abstained_share {abstained_share:.6f}"]
+    return "\n".join(["# TYPE edge_drift gauge", *parts, *share, ""])
 
 
 def _escaped(text: str) -> str:

@@ -45,6 +45,7 @@ def describe_interface(limits: Limits) -> dict[str, Any]:
             "/v1/results.csv": {"get": _csv_operation() | {"parameters": _DAY}},
             "/v1/health": {"get": _operation("Whether the server answers", "Health", {})},
             "/v1/model": {"get": _operation("The network that judges", "Model", _TOKEN)},
+            "/v1/drift": {"get": _operation("Whether today's answers part from the usual", "Drift", _TOKEN | _FULL)},
             "/metrics": {"get": _text_operation("Counters for Prometheus", "text/plain")},
         },
         "components": {
@@ -68,6 +69,7 @@ _TOKEN = {
     "403": _refusal("Asked by a page of another site."),
     "421": _refusal("The server has another name."),
 }
+_FULL = {"503": _refusal("The store cannot be used.")}
 _QUERY = _TOKEN | {"400": _refusal("A parameter is wrong."), "503": _refusal("The store cannot be used.")}
 _REFUSALS = _TOKEN | {
     "400": _refusal("No image, or a broken form."),
@@ -176,6 +178,20 @@ _SCHEMAS: dict[str, Any] = {
         "type": "object",
         "required": ["status", "waiting", "uptime_s", "version"],
         "properties": {"status": _TEXT, "waiting": {"type": "integer"}, "uptime_s": _NUMBER, "version": _TEXT},
+    },
+    "Drift": {
+        "type": "object",
+        "required": ["day", "answers", "tenths", "abstained_share", "reference", "parted"],
+        "properties": {
+            "day": _TEXT,
+            "answers": {"type": "integer"},
+            "tenths": {"type": "array", "items": {"type": "integer"}},
+            "abstained_share": _NUMBER,
+            "reference": {"enum": ["bundle", "device", "none yet"]},
+            "reference_answers": {"type": "integer"},
+            "reference_abstained_share": _NUMBER,
+            "parted": {"type": "array", "items": {"enum": ["probability", "abstained"]}},
+        },
     },
     "Model": {
         "type": "object",

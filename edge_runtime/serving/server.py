@@ -19,11 +19,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge_runtime.errors import DataError, GateError, StorageError
 from edge_runtime.serving.access import LOOPBACK_NAMES, Access, RateLimit, host_of, is_loopback, read_token
-from edge_runtime.serving.app import Parts, make_app
+from edge_runtime.serving.app import make_app
 from edge_runtime.serving.bodies import Limits
+from edge_runtime.serving.drift import Answers, Drift, reference_in
 from edge_runtime.serving.judging import Capacity, Judging
 from edge_runtime.serving.metrics import Metrics
 from edge_runtime.serving.node.peers import NodeSettings
+from edge_runtime.serving.parts import Parts
 from edge_runtime.serving.store import Store
 
 if TYPE_CHECKING:
@@ -91,13 +93,22 @@ def serve(settings: ServeSettings, predictor: Predictor, tell: Tell) -> None:
     try:
         settle_engine(store, predictor, settings.accept_engine, tell)
         judging = Judging(predictor, settings.capacity)
-        parts = Parts(judging, store, Metrics(), settings.limits, settings.show_identifiers)
+        drift = Drift(store, predictor.model.sha256, _usual_answers(predictor), tell)
+        parts = Parts(judging, store, Metrics(), drift, settings.limits, settings.show_identifiers)
         app = make_app(parts, access, RateLimit(settings.requests_per_second, 2 * settings.requests_per_second))
         with _listening(settings) as listener, _node(settings, parts, tell):
             _Server(_config(settings, app), _url(settings, listener), tell).run(sockets=[listener])
         judging.drain()
     finally:
         store.close()
+
+
+def _usual_answers(predictor: Predictor) -> Answers | None:
+    """Those that the bundle tells; None where it tells none, or the network is a single file."""
+    from edge_runtime.bundle import MANIFEST, read_manifest
+
+    bundle = predictor.model.path.parent
+    return reference_in(read_manifest(bundle)) if (bundle / MANIFEST).is_file() else None
 
 
 @contextlib.contextmanager
@@ -108,7 +119,7 @@ def _node(settings: ServeSettings, parts: Parts, tell: Tell) -> Any:
         return
     from edge_runtime.serving.node.node import Node
 
-    node = Node(settings.node, parts.judging, parts.store, parts.metrics, parts.show_identifiers, tell)
+    node = Node(settings.node, parts, tell)
     node.start()
     try:
         yield

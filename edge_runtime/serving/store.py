@@ -200,6 +200,31 @@ class Store:
             )
             return [_item(row) for row in rows]
 
+    def answers_of(self, model_sha256: str, day: str | None, first: int | None) -> tuple[tuple[int, ...], int]:
+        """(decided images by tenth of probability, images without a decision) of a network's answers.
+
+        Args:
+            model_sha256: of the network.
+            day: of that day alone, YYYY-MM-DD; None: of all.
+            first: only so many, the oldest; None: all.
+        """
+        chosen = (
+            "SELECT json_extract(record, '$.probability') AS p, json_extract(record, '$.decision') AS d FROM items"
+            " WHERE state = ? AND json_extract(record, '$.model_sha256') = ? AND (? IS NULL OR day = ?)"
+            " ORDER BY id LIMIT ?"
+        )
+        with self._locked() as run:
+            rows = run(
+                f"SELECT d = 'abstain' AS abstained, min(9, CAST(p * 10 AS INTEGER)) AS tenth, count(*) AS n"
+                f" FROM ({chosen}) GROUP BY 1, 2",
+                (ANSWERED, model_sha256, day, day, -1 if first is None else first),
+            ).fetchall()
+        tenths = [0] * 10
+        for row in rows:
+            if not row["abstained"]:
+                tenths[row["tenth"]] += row["n"]
+        return tuple(tenths), sum(row["n"] for row in rows if row["abstained"])
+
     def fact(self, name: str) -> str | None:
         """What was kept under that name."""
         with self._locked() as run:

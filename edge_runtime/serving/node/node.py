@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from edge_runtime.errors import DependencyError, ImageError
-from edge_runtime.serving.judging import Judging
-from edge_runtime.serving.metrics import Metrics
+from edge_runtime.serving.drift import Drift
 from edge_runtime.serving.node.forwarding import Forwarder
 from edge_runtime.serving.node.judge import Judge
 from edge_runtime.serving.node.listener import Listener
 from edge_runtime.serving.node.originals import Originals
 from edge_runtime.serving.node.peers import NodeSettings
 from edge_runtime.serving.node.report import accession_number, make_report
-from edge_runtime.serving.store import Item, Store
+from edge_runtime.serving.parts import Parts
+from edge_runtime.serving.store import Item
 
 INSTALL_NODE = 'pip install "fracture-edge-runtime[node]"'
 
@@ -25,10 +25,7 @@ class Node:
 
     Args:
         settings: of the node.
-        judging: the network, which the page uses too.
-        store: what was received and answered.
-        metrics: where answers are counted.
-        show_identifiers: keep and show accession numbers and times.
+        parts: of the server that it stands in.
         tell: for a line to the log, without a word of a patient.
 
     Raises:
@@ -39,17 +36,17 @@ class Node:
     def __init__(
         self,
         settings: NodeSettings,
-        judging: Judging,
-        store: Store,
-        metrics: Metrics,
-        show_identifiers: bool,
+        parts: Parts,
         tell: Callable[[str], None],
     ) -> None:
         require_node()
+        store = parts.store
         self._settings, self._tell = settings, tell
-        self._originals = Originals(store, _identifiers if show_identifiers else lambda content: None)
+        self._originals = Originals(store, _identifiers if parts.show_identifiers else lambda content: None)
         self._forwarder = Forwarder(store, settings.title, settings.forward, tell) if settings.forward else None
-        self._judge = Judge(self._originals, judging, metrics, _Reports(self._forwarder, tell), tell)
+        self._judge = Judge(
+            self._originals, parts.judging, parts.metrics, _Reports(self._forwarder, parts.drift, tell), tell
+        )
         self._listener = Listener(settings, self._originals, self._judge.wake, tell)
 
     def start(self) -> None:
@@ -77,8 +74,8 @@ class Node:
 class _Reports:
     """Reports of answers, for whom they are forwarded to."""
 
-    def __init__(self, forwarder: Forwarder | None, tell: Callable[[str], None]) -> None:
-        self._forwarder, self._tell = forwarder, tell
+    def __init__(self, forwarder: Forwarder | None, drift: Drift, tell: Callable[[str], None]) -> None:
+        self._forwarder, self._drift, self._tell = forwarder, drift, tell
 
     def prepare(self, item: Item, content: bytes, record: dict[str, Any]) -> None:
         if self._forwarder is None:
@@ -92,6 +89,7 @@ class _Reports:
             self._tell(f"DICOM: image {item.id} has no report: {error}")
 
     def release(self) -> None:
+        self._drift.today()
         if self._forwarder is not None:
             self._forwarder.wake()
 

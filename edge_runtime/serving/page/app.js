@@ -237,6 +237,17 @@ async function refresh() {
       return row;
     }),
   );
+  await tellDrift();
+}
+
+// Only where today's answers part from the usual: a figure that is always there is never read.
+async function tellDrift() {
+  const report = await (await ask("v1/drift")).json();
+  const names = { probability: "probabilities", abstained: "images without a decision" };
+  const usual = report.reference === "bundle" ? "those the network came with" : "the first on this device";
+  const what = report.parted.map((name) => names[name]).join(" and ");
+  byId("drift").hidden = report.parted.length === 0;
+  byId("drift").textContent = `Drift: ${what} of today's ${report.answers} answers differ from ${usual}.`;
 }
 
 async function saveCsv() {

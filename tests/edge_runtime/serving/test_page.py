@@ -199,3 +199,20 @@ def test_text_stands_out_from_its_ground(open_page, golden_images, scheme):
     page.get_by_text("1 image answered", exact=True).wait_for()
     faint = page.evaluate(Path(__file__).with_name("contrast.js").read_text(), LEAST_CONTRAST)
     assert faint == []
+
+
+def test_a_day_that_parts_from_the_usual_is_told(browser, start_server, tiny_bundle, tmp_path):
+    from edge_runtime.bundle import open_model
+    from edge_runtime.serving.store import Store
+    from tests.edge_runtime.serving.test_drift import FIRST, LEAST, TODAY, fill
+
+    store, model = Store(tmp_path / "state"), open_model(tiny_bundle).sha256
+    fill(store, "2026-01-01", 0.05, FIRST, model)
+    fill(store, TODAY, 0.95, LEAST, model)
+    store.close()
+    page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(start_server().url)
+    page.locator("#drift").wait_for()
+    assert f"probabilities of today's {LEAST} answers differ" in page.locator("#drift").inner_text()
+    page.close()

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def node_port(server, title: str = "EDGE") -> int:
 
 
 def send(
-    port: int, datasets: Sequence[FileDataset], calling: str = "MODALITY", called: str = "EDGE"
+    port: int, datasets: Iterable[FileDataset], calling: str = "MODALITY", called: str = "EDGE"
 ) -> list[int | None]:
     """Statuses of C-STORE, None where there was no answer; empty where the association was refused."""
     entity = AE(calling)

@@ -1,0 +1,150 @@
+"""Do today's answers part from those that were usual? Probabilities and abstentions of a day against a reference.
+
+The reference is the bundle's, where its manifest has `answers`, else the first answers of this network on this device.
+A day parts from it where its probabilities do by the two-sample test of Kolmogorov and Smirnov, on tenths and so on the
+cautious side, or where its share of abstentions does by the test of two proportions; each at one in a thousand.
+No image and no identifier is looked at, and nothing leaves the device.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from edge_runtime.serving.store import Store
+
+TENTHS = 10  # bins of probability
+FIRST = 200  # answers that make the device's own reference
+LEAST = 30  # answers of a day before it is compared
+_KS_LIMIT = 1.949  # c of the Kolmogorov-Smirnov test at one in a thousand: sqrt(-ln(0.0005) / 2)
+_Z_LIMIT = 3.291  # two-sided normal quantile at one in a thousand
+_AGAIN_S = 60.0  # seconds between two looks at the store
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How many answers there were, and which."""
+
+    tenths: tuple[int, ...]  # decided images by probability: 0 to 0.1, and so on to 1
+    abstained: int  # images without a decision
+
+    @property
+    def decided(self) -> int:
+        """Images that got a decision."""
+        return sum(self.tenths)
+
+    @property
+    def all(self) -> int:
+        """Images that got an answer."""
+        return self.decided + self.abstained
+
+    @property
+    def abstained_share(self) -> float:
+        """Of all answers, 0 to 1; 0 where there are none."""
+        return self.abstained / self.all if self.all else 0.0
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """A day beside its reference."""
+
+    day: str  # YYYY-MM-DD
+    answers: int  # of the day
+    tenths: tuple[int, ...]  # of the day's decided images
+    abstained_share: float  # of the day, 0 to 1
+    reference: str  # `bundle`, `device` or `none yet`
+    reference_answers: int
+    reference_abstained_share: float
+    parted: tuple[str, ...]  # what parts from the reference: `probability`, `abstained`
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        record = asdict(self)
+        return record | {"tenths": list(self.tenths), "parted": list(self.parted)}
+
+
+def parted(day: Answers, reference: Answers) -> tuple[str, ...]:
+    """In what a day parts from its reference; nothing where either is too small to tell."""
+    found = []
+    if min(day.decided, reference.decided) >= LEAST and _distance(day, reference) > _KS_LIMIT * math.sqrt(
+        1 / day.decided + 1 / reference.decided
+    ):
+        found.append("probability")
+    if min(day.all, reference.all) >= LEAST:
+        share = (day.abstained + reference.abstained) / (day.all + reference.all)
+        error = math.sqrt(share * (1 - share) * (1 / day.all + 1 / reference.all))
+        if abs(day.abstained_share - reference.abstained_share) > _Z_LIMIT * error > 0:
+            found.append("abstained")
+    return tuple(found)
+
+
+def _distance(one: Answers, other: Answers) -> float:
+    """Largest difference of the cumulative shares."""
+    largest = below_one = below_other = 0.0
+    for count_one, count_other in zip(one.tenths, other.tenths, strict=True):
+        below_one += count_one / one.decided
+        below_other += count_other / other.decided
+        largest = max(largest, abs(below_one - below_other))
+    return largest
+
+
+def reference_in(manifest: Mapping[str, Any]) -> Answers | None:
+    """The reference of a bundle: `answers` in its manifest, with `tenths` and `abstained`; None where it has none."""
+    given = manifest.get("answers")
+    if not isinstance(given, dict) or not isinstance(given.get("tenths"), list) or len(given["tenths"]) != TENTHS:
+        return None
+    counts = [*given["tenths"], given.get("abstained")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return None
+    return Answers(tuple(counts[:-1]), counts[-1])
+
+
+class Drift:
+    """Looks at the store now and then.
+
+    Args:
+        store: what was answered.
+        model_sha256: of the network; answers of others do not count.
+        reference: the bundle's, or None.
+        tell: for a line to the log, once a day where the day parts from its reference.
+    """
+
+    def __init__(self, store: Store, model_sha256: str, reference: Answers | None, tell: Callable[[str], None]) -> None:
+        self._store, self._model, self._reference, self._tell = store, model_sha256, reference, tell
+        self._lock = threading.Lock()
+        self._last: tuple[float, DayReport] | None = None
+        self._told = ""  # the day that was told
+
+    def today(self) -> DayReport:
+        """Today beside its reference, not older than a minute.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        day = datetime.now().astimezone().date().isoformat()
+        with self._lock:
+            if self._last is None or time.monotonic() - self._last[0] > _AGAIN_S or self._last[1].day != day:
+                self._last = time.monotonic(), self._look(day)
+            report = self._last[1]
+            is_news = bool(report.parted) and self._told != day
+            self._told = day if is_news else self._told
+        if is_news:
+            self._tell(f"drift: {' and '.join(report.parted)} of today's {report.answers} answers part from the usual")
+        return report
+
+    def _look(self, day: str) -> DayReport:
+        found = Answers(*self._store.answers_of(self._model, day, None))
+        reference, source = self._reference, "bundle"
+        if reference is None:
+            reference, source = Answers(*self._store.answers_of(self._model, None, FIRST)), "device"
+            if reference.all < FIRST:
+                reference, source = Answers((0,) * TENTHS, 0), "none yet"
+        shares = found.abstained_share, reference.abstained_share
+        return DayReport(
+            day, found.all, found.tenths, shares[0], source, reference.all, shares[1], parted(found, reference)
+        )

@@ -1,0 +1,89 @@
+"""Drift: days that part are found, days that do not are left alone, and page, metrics and log say the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from edge_runtime.bundle import open_model
+from edge_runtime.serving.drift import FIRST, LEAST, TENTHS, Answers, Drift, parted, reference_in
+from edge_runtime.serving.store import Store
+
+MODEL = "ab" * 32
+TODAY = datetime.now().astimezone().date().isoformat()
+TRIES = 2000
+
+
+def drawn(rng: np.random.Generator, shape: tuple[float, float], abstained: float, count: int) -> Answers:
+    decided = rng.beta(*shape, rng.binomial(count, 1 - abstained))
+    tenths = np.histogram(decided, TENTHS, (0, 1))[0]
+    return Answers(tuple(int(one) for one in tenths), count - len(decided))
+
+
+@pytest.mark.parametrize("count", [LEAST, 60, 200])
+def test_days_like_the_reference_are_left_alone(count):
+    rng = np.random.default_rng(1)
+    reference = drawn(rng, (0.7, 1.5), 0.03, 400)
+    found = sum(bool(parted(drawn(rng, (0.7, 1.5), 0.03, count), reference)) for _ in range(TRIES))
+    assert found / TRIES < 0.02  # twice one in a thousand, and small shares of abstentions are not quite normal
+
+
+def test_days_that_part_are_found_and_in_what():
+    rng = np.random.default_rng(2)
+    reference = drawn(rng, (0.7, 1.5), 0.03, 400)
+    brighter = [parted(drawn(rng, (1.5, 0.7), 0.03, 60), reference) for _ in range(200)]
+    assert sum("probability" in one for one in brighter) > 190
+    withheld = [parted(drawn(rng, (0.7, 1.5), 0.30, 60), reference) for _ in range(200)]
+    assert sum("abstained" in one for one in withheld) > 190
+
+
+def test_too_few_answers_tell_nothing():
+    few = Answers((0,) * 9 + (LEAST - 1,), 0)
+    many = Answers((500,) + (0,) * 9, 0)
+    assert parted(few, many) == () and parted(many, Answers((0,) * TENTHS, 0)) == ()
+    assert parted(Answers((0,) * 9 + (LEAST,), 0), many) == ("probability",)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [None, 1, {}, {"tenths": [1] * 9, "abstained": 0}, {"tenths": [1] * 10}, {"tenths": [-1] * 10, "abstained": 0}],
+)
+def test_a_bundle_that_tells_no_reference_has_none(answers):
+    assert reference_in({"answers": answers}) is None
+    assert reference_in({"answers": {"tenths": [1] * 10, "abstained": 2}}) == Answers((1,) * 10, 2)
+
+
+def fill(store: Store, day: str, probability: float, count: int, model: str = MODEL) -> None:
+    for _ in range(count):
+        record = {"decision": "fractured", "probability": probability, "model_sha256": model}
+        store.answered("rest", day, record, None)
+
+
+def test_the_first_answers_of_this_network_are_the_devices_own_reference(tmp_path):
+    store, told = Store(tmp_path / "state"), []
+    fill(store, "2026-01-01", 0.95, 50, "another")
+    fill(store, "2026-01-01", 0.05, FIRST - 1)
+    assert Drift(store, MODEL, None, told.append).today().reference == "none yet"
+    fill(store, "2026-01-02", 0.05, 1)
+    store.answered("rest", TODAY, {"error": {"code": "unreadable", "message": ""}}, None)
+    fill(store, TODAY, 1.0, LEAST)
+    drift = Drift(store, MODEL, None, told.append)
+    report = drift.today()
+    assert (report.reference, report.answers, report.tenths[9]) == ("device", LEAST, LEAST)
+    assert report.parted == ("probability",) and drift.today() is report and len(told) == 1
+    store.close()
+
+
+def test_page_metrics_and_log_say_it(start_server, tiny_bundle, tmp_path):
+    store, model = Store(tmp_path / "state"), open_model(tiny_bundle).sha256
+    fill(store, "2026-01-01", 0.05, FIRST, model)
+    fill(store, TODAY, 0.95, LEAST, model)
+    store.close()
+    server = start_server()
+    with server.client() as client:
+        assert client.get("/v1/drift").json()["parted"] == ["probability"]
+        metrics = client.get("/metrics").text
+    assert 'edge_drift{of="probability"} 1' in metrics and 'edge_drift{of="abstained"} 0' in metrics
+    assert any(line.startswith("drift: probability") for line in server.lines)
