@@ -216,3 +216,27 @@ def test_a_day_that_parts_from_the_usual_is_told(browser, start_server, tiny_bun
     page.locator("#drift").wait_for()
     assert f"probabilities of today's {LEAST} answers differ" in page.locator("#drift").inner_text()
     page.close()
+
+
+def test_the_picture_of_the_manual(browser, start_server, tiny_bundle, tmp_path):
+    """docs/page.png: EDGE_SCREENSHOTS=FOLDER EDGE_PICTURE_MODEL=BUNDLE, and a drawn phantom in place of a patient."""
+    draw = pytest.importorskip("train.phantom").draw
+    for number, seed in enumerate((3, 5, 8)):
+        picture = Image.fromarray(draw(seed, seed, number % 2).image_u8).resize((448, 448), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / f"phantom-{number + 1}.png")
+    bundle = Path(os.environ.get("EDGE_PICTURE_MODEL", tiny_bundle))
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page.set_default_timeout(WAIT_MS)
+    page.goto(start_server(bundle=bundle).url)
+    page.set_input_files("#files", sorted(tmp_path.glob("phantom-*.png")))
+    page.get_by_text("3 images answered", exact=True).wait_for()
+    page.locator("#queue button").nth(1).click()
+    wait_for_width(page, 448)
+    assert "synthetic images only" in page.locator("#model").inner_text()  # nobody takes it for a finding
+    assert page.locator("#viewer-title").inner_text() == "phantom-2.png"
+    heatmap = page.locator("#heatmap")
+    if heatmap.is_visible():
+        heatmap.check()
+    page.locator("#items tr").nth(2).wait_for()
+    keep(page, "page")
+    page.close()
