@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,8 @@ class Forwarder(threading.Thread):
         association = entity.associate(place.host, place.port, ae_title=place.title)
         if not association.is_established:
             return "no association"
+        # pynetdicom writes command and data apart: with Nagle's algorithm each report would wait 40 ms in between.
+        association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         problem = None
         try:
             for path in paths:

@@ -60,6 +60,7 @@ def send(
     association = entity.associate("127.0.0.1", port, ae_title=called)
     if not association.is_established:
         return []
+    association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as dcmtk does
     statuses: list[int | None] = []
     try:
         for dataset in datasets:
