@@ -50,6 +50,8 @@ def export(request: ExportRequest) -> Parity:
         GateError: a float file does not agree with the network, or an int8 file failed the gate.
     """
     refuse_foreign(request.out)
+    if request.budget_minutes is not None and request.recipe not in (AUTO, *TRAINED):
+        raise DataError(f"--budget-minutes: recipe {request.recipe} does not fine-tune")
     opened = open_inputs(request)
     log.info("loading TensorFlow and the network")
     from export.convert import complexity, float_noise, model_files, prepared_network

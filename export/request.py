@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.errors import DataError
 from edge_runtime.model_formats import FORMATS as MODEL_FORMATS
 from export.limits import Limits
 
@@ -35,3 +36,33 @@ class ExportRequest:
     threshold: float | None = None  # of its decision; None: 0.5
     aspect: str | None = None  # of edge_runtime.spec.ASPECTS; None: `stretch`, as the loaders of Keras do
     input_range: str | None = None  # values that it takes, `0..1`, `0..255` or `-1..1`; None: read from the network
+
+    def refuse_ignored(self, is_run: bool) -> None:
+        """Refuses options that would change nothing.
+
+        Args:
+            is_run: the source is a run folder.
+
+        Raises:
+            DataError: one of those that are set.
+        """
+        of_int8 = {
+            "--calibration": self.calibration is not None,
+            "--recipe": self.recipe != "auto",
+            "--budget-minutes": self.budget_minutes is not None,
+            "--calibrate-with-phantoms": self.calibrate_with_phantoms,
+        }
+        of_other_networks = {
+            "--labels": bool(self.labels),
+            "--positive": self.positive is not None,
+            "--threshold": self.threshold is not None,
+            "--aspect": self.aspect is not None,
+            "--input-range": self.input_range is not None,
+        }
+        for options, needless, why in (
+            (of_int8, not self.int8, "is for int8 files: add --int8"),
+            (of_other_networks, is_run, "a run folder says that itself"),
+        ):
+            for name, is_set in options.items():
+                if needless and is_set:
+                    raise DataError(f"{name}: {why}")

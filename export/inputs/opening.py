@@ -34,6 +34,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     """
     classes = Classes(request.labels, request.positive, request.threshold, request.aspect)
     network = open_network(request.source, request.spec, request.data, classes)
+    request.refuse_ignored(is_run=network.data_root is not None)
     if request.name is not None:
         network = replace(network, spec=replace(network.spec, name=request.name))
     foreign = None

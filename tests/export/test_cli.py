@@ -226,3 +226,18 @@ def test_a_network_made_elsewhere_needs_options_alone_and_a_constant_one_is_refu
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["parity"]["verdict"] == "failed"
     assert manifest["spec"]["labels"] == ["normal", "fractured"] and manifest["spec"]["size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--recipe", "mse"), "--recipe: is for int8 files: add --int8"),
+        (("--budget-minutes", "1"), "--budget-minutes: is for int8 files: add --int8"),
+        (("--int8", "--labels", "a,b"), "--labels: a run folder says that itself"),
+        (("--int8", "--input-range", "0..1"), "--input-range: a run folder says that itself"),
+        (("--int8", "--recipe", "mse", "--budget-minutes", "1"), "--budget-minutes: recipe mse does not fine-tune"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(make_run, edge_export, tmp_path, options, says):
+    done = edge_export(make_run("cnn"), *options, "--out", tmp_path / "bundle")
+    assert (done.exit_code, done.stderr) == (2, f"error: {says}\n")
