@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,29 @@ def test_removal_takes_what_is_ours_and_nothing_else(install, tmp_path):
     assert [path.name for path in (install.prefix / "releases").iterdir()] == ["fracture-edge-notes"]
     assert [path.name for path in links.iterdir()] == ["edge-else"]
     assert install.run().returncode == 0  # and it may come again
+
+
+# Private copies of what root installs into; the machine's own are not touched.
+AS_ROOT = """
+    mount -t tmpfs -o mode=755 tmpfs /opt && mount -t tmpfs -o mode=755 tmpfs /usr/local/bin || exit 77
+    sh install.sh --python "$PYTHON" --prefix "$OTHER" >&2 && [ ! -e /usr/local/bin/edge-infer ] || exit 1
+    sh install.sh --python "$PYTHON" >&2 || exit 2
+    cd / && PATH=/usr/local/bin:$PATH edge-infer --self-test && edge-device status || exit 3
+    sh /opt/fracture-edge/uninstall.sh && ls -A /opt /usr/local/bin
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs into /opt")
+def test_root_gets_the_commands_in_path_and_another_prefix_does_not(install, tmp_path):
+    environment = os.environ | {"PYTHON": sys.executable, "OTHER": str(tmp_path / "other")}
+    environment.pop("PYTHONPATH", None)
+    command = ["unshare", "--mount", "sh", "-c", AS_ROOT]
+    done = subprocess.run(command, cwd=install.package, env=environment, capture_output=True, text=True, check=False)
+    if "unshare:" in done.stderr or done.returncode == 77:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert "prefix:    /opt/fracture-edge" in done.stdout
+    assert done.stdout.endswith("removed from /opt/fracture-edge\n/opt:\n\n/usr/local/bin:\n"), done.stdout
 
 
 @pytest.mark.slow
