@@ -102,7 +102,8 @@ def deployed_function(model: keras.Model) -> Any:
     """A tf.function from `grey` (1, S, S, 1) to a dict of named outputs, in inference mode."""
     _, height, width, channels = model.inputs[0].shape
     signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name=INPUT)]
-    named = keras.Model(model.inputs, dict(zip((OUTPUT, HEATMAP), model.outputs, strict=False)))
+    # Named, for Keras would number it, and the number would stand in every file.
+    named = keras.Model(model.inputs, dict(zip((OUTPUT, HEATMAP), model.outputs, strict=False)), name=model.name)
     return tf.function(lambda grey: named(grey, training=False), input_signature=signature)
 
 
