@@ -185,7 +185,8 @@ def test_a_manifest_without_size_and_digest_is_a_model_error(bundle_copy, record
         open_model(bundle_copy, "onnxruntime")
 
 
-def test_a_bundle_in_the_installed_package_is_found(bundle_copy, monkeypatch):
+def test_a_bundle_in_the_installed_package_is_found(bundle_copy, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundles, "_SHIPPED_BUNDLE", tmp_path / "none")
     assert bundles.shipped_bundle() is None
     monkeypatch.setattr(bundles, "_SHIPPED_BUNDLE", bundle_copy)
     assert bundles.shipped_bundle() == bundle_copy

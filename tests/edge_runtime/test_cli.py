@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from edge_runtime import Predictor, __version__
+from edge_runtime import Predictor, __version__, bundle
 from edge_runtime.bundle import open_model
 from edge_runtime.cli import main
 
@@ -230,7 +230,8 @@ def test_standard_input_and_files_are_read_up_to_a_limit(edge_infer, tiny_bundle
 # 3: the model
 
 
-def test_no_model_is_exit_3(edge_infer, golden_images):
+def test_no_model_is_exit_3(edge_infer, golden_images, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundle, "_SHIPPED_BUNDLE", tmp_path / "none")
     done = edge_infer(golden_images[0])
     assert (done.exit_code, done.stdout) == (3, "") and "--model BUNDLE" in done.stderr
 

@@ -130,6 +130,7 @@ def test_the_environment_names_the_model(tiny_bundle, monkeypatch):
 
 def test_the_model_in_the_package_comes_last(tiny_bundle, monkeypatch):
     monkeypatch.delenv("EDGE_MODEL", raising=False)
+    monkeypatch.setattr(bundle, "shipped_bundle", lambda: None)
     with pytest.raises(ModelError, match="--model BUNDLE"):
         Predictor()
     monkeypatch.setattr(bundle, "shipped_bundle", lambda: tiny_bundle)
