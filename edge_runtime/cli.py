@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,6 +93,11 @@ def _tell_version(context: click.Context, parameter: click.Parameter, asked: boo
     type=click.Path(path_type=Path),
     help="Write where the network looked over the image: a PNG file; a folder for several images.",
 )
+@click.option(
+    *("--csv", "table"),
+    type=NamedPath(dir_okay=False, path_type=Path),
+    help="Write all answers as a table too, a row an image; a file there is replaced.",
+)
 @click.option("--operating-point", help="Threshold by its name, where the network has several. [default: its own]")
 @click.option("--self-test", is_flag=True, help="Compare this machine with the one that exported the bundle.")
 @click.option("--bench", type=click.IntRange(1, 1_000_000), help="Measure speed: judge every image so many times.")
@@ -134,6 +141,7 @@ def main(
     require_signature: Path | None,
     turns: str,
     heatmap: Path | None,
+    table: Path | None,
     operating_point: str | None,
     self_test: bool,
     bench: int | None,
@@ -152,8 +160,8 @@ def main(
         raise click.UsageError("--self-test, --bench and --watch: one at a time")
     if images and (self_test or watch):
         raise click.UsageError(f"{'--self-test' if self_test else '--watch'} takes no images: it finds its own")
-    if (frame or heatmap or turns != "1") and (self_test or bench or watch):
-        raise click.UsageError("--frame, --tta and --heatmap are for images that are given")
+    if (frame or heatmap or table or turns != "1") and (self_test or bench or watch):
+        raise click.UsageError("--frame, --tta, --heatmap and --csv are for images that are given")
     if operating_point and (self_test or bench):
         raise click.UsageError("--operating-point is for images that get an answer")
     limits = Limits(decode_mb * MEGABYTE, side, file_mb * MEGABYTE)
@@ -175,7 +183,7 @@ def main(
     predictor = load_predictor(model, engine, threads, radiograph_gate, limits, operating_point)
     if heatmap and not predictor.has_heatmap:
         raise ModelError(f"{predictor.model.path}: has no heatmap: networks with a map before pooling give one")
-    return _judge_all(predictor, images, _Wishes(frame, int(turns), heatmap), as_json)
+    return _judge_all(predictor, images, _Wishes(frame, int(turns), heatmap, table), as_json)
 
 
 def _require_signature(model: Path | None, key: Path) -> None:
@@ -195,11 +203,29 @@ class _Wishes:
     frame: int | None  # of a DICOM file
     turns: int  # directions in which it is judged
     heatmap: Path | None  # where pictures go: a file of one image, a folder of several
+    table: Path | None  # CSV file of all answers
 
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], wishes: _Wishes, as_json: bool) -> int:
-    """Prints a result for every image; the exit code."""
-    sources = _sources(images, predictor.limits)
+    """Prints a result for every image, and after a folder what they sum up to; the exit code."""
+    from edge_runtime.reports import TableFile, Tally
+
+    tally = Tally()
+    with TableFile(wishes.table) if wishes.table else contextlib.nullcontext() as table:
+        listeners = [tally.add, *([table.add] if table else [])]
+        code = _judge_each(predictor, _sources(images, predictor.limits), wishes, as_json, listeners)
+    if not as_json and tally.total > 1 and any(image and Path(image).is_dir() for image in images):
+        click.echo(str(tally), err=True)
+    return code
+
+
+def _judge_each(
+    predictor: Predictor,
+    sources: Sequence[Path | bytes | _NoImage],
+    wishes: _Wishes,
+    as_json: bool,
+    listeners: Sequence[Callable[[dict[str, Any]], None]],
+) -> int:
     pictures = None
     if wishes.heatmap is not None:
         from edge_runtime.heatmap_files import HeatmapFiles
@@ -214,11 +240,16 @@ def _judge_all(predictor: Predictor, images: tuple[str, ...], wishes: _Wishes, a
             if pictures is not None:
                 pictures.write(source, prediction)
             _print_prediction(prediction, as_json)
+            record = prediction.to_dict()
         except (ImageError, DependencyError, StorageError) as error:
             # A missing package is the same for all images, and the one failure that a command mends.
             is_dependency = isinstance(error, DependencyError)
             code = DependencyError.exit_code if is_dependency else code or EXIT_SOME_NOT_JUDGED
-            _print_failure(source.path if isinstance(source, _NoImage) else source, error, as_json)
+            named = source.path if isinstance(source, _NoImage) else source
+            _print_failure(named, error, as_json)
+            record = failure_record("-" if isinstance(named, bytes) else named, error)
+        for tell in listeners:
+            tell(record)
     return code
 
 

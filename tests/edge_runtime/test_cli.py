@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -135,8 +136,9 @@ def test_the_others_are_judged_where_some_cannot_be(edge_infer, tiny_bundle, gol
 
 def test_without_json_failures_go_to_standard_error(edge_infer, tiny_bundle, golden_images, bad_images):
     done = edge_infer("--model", tiny_bundle, bad_images, golden_images[0])
-    assert (done.exit_code, len(done.stdout.splitlines()), len(done.stderr.splitlines())) == (1, 1, 3)
-    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert (done.exit_code, len(done.stdout.splitlines()), len(done.stderr.splitlines())) == (1, 1, 4)
+    *failures, sum_ = done.stderr.splitlines()
+    assert all(line.startswith("error: ") for line in failures) and sum_.startswith("4 images: 1 ")
 
 
 def test_a_path_that_cannot_be_read_does_not_stop_the_others(edge_infer, tiny_bundle, golden_images):
@@ -373,3 +375,37 @@ def test_an_unknown_operating_point_is_a_model_error(edge_infer, tiny_bundle, go
     done = edge_infer("--model", tiny_bundle, "--operating-point", "sure", golden_images[0])
     assert (done.exit_code, done.stdout) == (3, "")
     assert "error: operating point 'sure': the network" in done.stderr
+
+
+# A table, and what a folder sums up to
+
+
+def test_a_table_holds_the_answers_of_the_lines(edge_infer, tiny_bundle, golden_images, bad_images, tmp_path):
+    table = tmp_path / "answers.csv"
+    done = edge_infer("--model", tiny_bundle, "--json", "--csv", table, bad_images, *golden_images)
+    assert (done.exit_code, done.stderr) == (1, "")
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for row, record in zip(rows, lines(done.stdout), strict=True):
+        assert row["path"] == record["path"]
+        if "error" in record:
+            assert (row["error_code"], row["decision"]) == (record["error"]["code"], "")
+        else:
+            assert (float(row["probability"]), row["decision"]) == (record["probability"], record["decision"])
+            assert row["warnings"] == "; ".join(record["warnings"]) and row["error_code"] == ""
+
+
+def test_a_table_appears_whole_or_not_at_all(edge_infer, tiny_bundle, golden_images, tmp_path, monkeypatch):
+    table = tmp_path / "answers.csv"
+    table.write_text("earlier")
+    monkeypatch.setattr(Predictor, "predict", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert edge_infer("--model", tiny_bundle, "--csv", table, *golden_images).exit_code != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"] and table.read_text() == "earlier"
+
+
+def test_a_folder_ends_with_what_it_sums_up_to(edge_infer, tiny_bundle, bad_images, golden_images):
+    shutil.copy(golden_images[0], bad_images / "good.png")
+    done = edge_infer("--model", tiny_bundle, bad_images)
+    decision = Predictor(tiny_bundle).predict(golden_images[0]).decision
+    assert f"4 images: 1 {decision}, 3 failed; " in done.stderr.splitlines()[-1]
+    assert "images a second" not in edge_infer("--model", tiny_bundle, golden_images[0]).stderr
