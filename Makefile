@@ -53,10 +53,10 @@ model: setup
 	@mkdir -p $(MODEL)
 	$(BIN)/python -m tools.number_blocks $(EDGE_DATA)/fracatlas > $(MODEL)/blocks.csv
 	$(BIN)/edge-train $(EDGE_DATA)/fracatlas --model mobilenetv2 --weights $(MODEL_WEIGHTS) --groups $(MODEL)/blocks.csv --fractions 0.65 0.10 0.25 --out $(MODEL)/run
-	$(BIN)/edge-export $(MODEL)/run --int8 --out $(MODEL)/run-bundle
+	$(BIN)/edge-export $(MODEL)/run --int8 --recipe minmax --out $(MODEL)/run-bundle
 	$(BIN)/edge-evaluate $(MODEL)/run-bundle --run $(MODEL)/run --by region,hardware --out $(MODEL)/evaluation
 	$(BIN)/edge-train $(EDGE_DATA)/fracatlas --model mobilenetv2 --refit $(MODEL)/run --out $(MODEL)/run-all
-	$(BIN)/edge-export $(MODEL)/run-all --int8 --name $(MODEL_NAME) --out $(MODEL)/bundle
+	$(BIN)/edge-export $(MODEL)/run-all --int8 --recipe minmax --name $(MODEL_NAME) --out $(MODEL)/bundle
 	$(BIN)/python -m tools.ship_model $(MODEL)/bundle --run $(MODEL)/run --evaluation $(MODEL)/evaluation
 
 test: setup setup-tflite lint
