@@ -92,8 +92,7 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
         _refit(run, replace(task, data=everything_trains(data)), data, spec)
         return None
     model, history = train_network(task)
-    temperature = calibrate(model, task)
-    evaluation, probabilities = evaluate(model, task, temperature)
+    evaluation, probabilities = evaluate(model, task, calibrate(model, task))
     points = points_in_spec(evaluation.operating_points)
     spec = replace(spec, threshold=evaluation.operating_point.threshold, operating_points=points)
     _write_network(run.folder, model, spec, history)
@@ -109,12 +108,13 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
 
 def _refit(run: UnfinishedRun, task: Task, data: SplitData, spec: ModelSpec) -> None:
     """Makes the run folder of a network fitted on every image; the figures are of the run that it repeats."""
-    from train.fit.temperature import divide_logits
+    from train.fit.temperature import divide_logits, shift_logits
     from train.fit.training import train_network
 
     config = task.config
     earlier = read_finished_run(Path(config.refit or ""))
     model, history = train_network(task)
+    shift_logits(model, earlier.prior_shift)
     divide_logits(model, earlier.temperature)
     spec = replace(spec, threshold=earlier.spec.threshold, operating_points=earlier.spec.operating_points)
     _write_network(run.folder, model, spec, history)

@@ -22,11 +22,20 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How logits became probabilities that mean what they say: (logit + prior_shift) / temperature."""
+
+    prior_shift: float
+    temperature: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures of a trained network."""
 
     leaked: bool  # whether any radiograph stands in two splits
-    temperature: float  # by which the logits were divided after training
+    prior_shift: float  # added to the logits after training: both classes weighed the same in it
+    temperature: float  # by which the logits were divided then
     operating_point: OperatingPoint  # chosen on the validation split
     operating_points: list[OperatingPoint]  # this one first, and others to choose from on the device
     val: Figures  # files of the validation split
@@ -46,7 +55,7 @@ class Evaluation:
         ]
 
 
-def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evaluation, NDArray[np.float64]]:
+def evaluate(model: keras.Model, task: Task, calibration: Calibration) -> tuple[Evaluation, NDArray[np.float64]]:
     """The figures at the threshold that validation radiographs choose, and all probabilities: (n,), NaN in train."""
     data = task.data
     of_record = np.full(data.labels.size, np.nan)
@@ -59,7 +68,8 @@ def evaluate(model: keras.Model, task: Task, temperature: float) -> tuple[Evalua
     radiographs = per_group(data.labels[test], of_record[test], data.groups[test])
     evaluation = Evaluation(
         leaked=data.leaks,
-        temperature=temperature,
+        prior_shift=calibration.prior_shift,
+        temperature=calibration.temperature,
         operating_point=points[0],
         operating_points=points,
         val=measure(data.labels[val], of_record[val], threshold, data.groups[val]),
@@ -80,15 +90,17 @@ def _operating_points(task: Task, of_record: NDArray[np.float64]) -> list[Operat
     return offered_points(*radiographs, point)
 
 
-def calibrate(model: keras.Model, task: Task) -> float:
-    """The temperature by which the network's logits were divided, in place."""
-    from train.fit.temperature import choose_temperature, divide_logits
+def calibrate(model: keras.Model, task: Task) -> Calibration:
+    """What was done to the network's logits, in place, so that probabilities mean what they say."""
+    from train.fit.temperature import choose_temperature, divide_logits, log_odds, shift_logits
 
     data, val = task.data, task.data.records_in("val")
+    shift = log_odds(data.pictures_in("train")[1])
+    shift_logits(model, shift)
     temperature = choose_temperature(_probabilities(model, task, val), data.labels[val], data.groups[val])
     divide_logits(model, temperature)
-    _logger.info(f"calibrated: temperature {temperature:.2f}")
-    return temperature
+    _logger.info(f"calibrated: frequency of fractures {shift:+.2f}, temperature {temperature:.2f}")
+    return Calibration(shift, temperature)
 
 
 def _probabilities(model: keras.Model, task: Task, records: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -28,7 +28,8 @@ class FinishedRun:
 
     folder: Path
     config: TrainConfig
-    temperature: float  # by which its logits were divided
+    prior_shift: float  # added to its logits; of runs before there was one, 0
+    temperature: float  # by which they were divided then
     spec: ModelSpec  # with the threshold and the operating points that it chose
 
 
@@ -43,7 +44,8 @@ def read_finished_run(folder: Path) -> FinishedRun:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         config = TrainConfig.from_dict(record["config"])
         spec = ModelSpec.from_json((folder / "spec.json").read_bytes())
-        return FinishedRun(folder, config, float(metrics["temperature"]), spec)
+        shift = float(metrics.get("prior_shift", 0.0))
+        return FinishedRun(folder, config, shift, float(metrics["temperature"]), spec)
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise DataError(f"--refit {folder}: not a finished run of this version of edge-train: {error!r}") from error
 

@@ -180,7 +180,7 @@ def _plots(found: Evaluation) -> list[dict[str, Any]]:
         ),
         _plot(
             plots.decision_curve(radiographs),
-            "Decision curve: where the line is highest, following the network does most good",
+            "Decision curve: where the network's line is above both others, following it does most good",
             "Net benefit over thresholds, beside calling all radiographs fractured, and none.",
         ),
     ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from train.fit.backend import prepare_backend
-from train.fit.temperature import HIGHEST, LOWEST, choose_temperature, divide_logits
+from train.fit.temperature import HIGHEST, LOWEST, choose_temperature, divide_logits, log_odds, shift_logits
 
 
 def draw(too_sure: float, count: int = 4000):
@@ -48,3 +48,27 @@ def test_dividing_logits_keeps_order_and_the_side_of_one_half():
     divide_logits(model, 2.0)
     after = model.predict_on_batch(images)[:, 0].astype(np.float64)
     np.testing.assert_allclose(np.log(after / (1 - after)), np.log(before / (1 - before)) / 2.0, atol=1e-5)
+
+
+def test_the_shift_of_a_network_taught_with_equal_classes_is_the_log_of_the_odds():
+    # One fracture in ten, taught as if half of all were: the mean probability is right again, and the truth is met.
+    rng = np.random.default_rng(3)
+    labels = (rng.random(40_000) < 0.1).astype(np.int64)
+    evidence = rng.normal(2.0 * labels - 1.0, 1.0) * 2.0  # log of the ratio of both densities
+    shifted = 1 / (1 + np.exp(-(evidence + log_odds(labels))))
+    assert shifted.mean() == pytest.approx(labels.mean(), rel=0.03)
+    likely = (shifted > 0.4) & (shifted < 0.6)
+    assert labels[likely].mean() == pytest.approx(0.5, abs=0.06)
+    assert log_odds(np.array([1, 0, 1, 0])) == 0.0 == log_odds(np.array([1, 1]))
+
+
+def test_shifting_logits_adds_to_each():
+    prepare_backend(0)
+    from train.networks.cnn import build_cnn
+
+    model = build_cnn(32)
+    images = np.random.default_rng(0).random((8, 32, 32, 3), np.float32)
+    before = model.predict_on_batch(images)[:, 0].astype(np.float64)
+    shift_logits(model, -1.5)
+    after = model.predict_on_batch(images)[:, 0].astype(np.float64)
+    np.testing.assert_allclose(np.log(after / (1 - after)), np.log(before / (1 - before)) - 1.5, atol=1e-5)
