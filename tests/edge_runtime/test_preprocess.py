@@ -96,7 +96,8 @@ OF_THE_AUDIT = {
         *("train/audit/copies/closer_look.py", "train/audit/copies/views.py"),
         # Colours, and what the radiograph gate looks at: neither is what a network sees.
         *("edge_runtime/images.py", "edge_runtime/dicom/read.py", "edge_runtime/radiograph_gate.py"),
-        "edge_runtime/serving/app.py",  # a picture for its page
+        # Pictures for people: of pages, and the map over a radiograph.
+        *("edge_runtime/serving/app.py", "edge_runtime/heatmap.py", "export/evaluation/page.py"),
     },
     "edge_runtime/images.py": {"train/audit/colour.py"},
 }
