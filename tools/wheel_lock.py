@@ -19,6 +19,7 @@ from export.package.pins import (
     DICOM_WHEELS,
     ENGINE_WHEELS,
     EVERYWHERE,
+    MQTT_WHEELS,
     NODE_WHEELS,
     PIP,
     SERVE_WHEELS,
@@ -64,7 +65,7 @@ def make_table() -> dict[str, dict[str, dict[str, object]]]:
             lock = read_lock(ROOT / LOCK, python)
             if engine == TFLITE:
                 lock |= read_lock(ROOT / LOCK_OF_TFLITE, python)
-            of_extras = (*DICOM_WHEELS, *SERVE_WHEELS, *NODE_WHEELS, *SIGNATURE_WHEELS)
+            of_extras = (*DICOM_WHEELS, *SERVE_WHEELS, *NODE_WHEELS, *MQTT_WHEELS, *SIGNATURE_WHEELS)
             wanted = sorted({*EVERYWHERE, *names, *of_extras, "numpy"} - {PIP})
             table[f"{python} {engine}"] = {name: lock[name] for name in wanted}
     return table

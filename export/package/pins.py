@@ -42,6 +42,8 @@ _NOT_ARMV7 = frozenset(DICOM_WHEELS[1:])  # no wheels for 32-bit ARM: uncompress
 SERVE_WHEELS = ("starlette", "uvicorn", "python-multipart", "anyio", "h11", "idna", "typing-extensions")
 # Of the extra [node]: pure Python too.
 NODE_WHEELS = ("pynetdicom",)
+# Of the extra [mqtt]: pure Python, 0.1 MB.
+MQTT_WHEELS = ("paho-mqtt",)
 _NO_WHEELS = {"3.14": frozenset({"pyjpegls"})}  # Python -> what has none for it yet: no JPEG-LS
 SIGNATURE_WHEELS = ("cryptography", "cffi", "pycparser")
 # No release has a wheel for 32-bit ARM: `make armhf-wheels` compiles it, here, so that no lock file can know its hash.
