@@ -76,7 +76,14 @@ def test_the_wheel_says_what_it_needs(wheel):
     metadata = BytesParser().parsebytes(archive.read(f"{folder}/METADATA"))
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert sorted(line.partition(">=")[0] for line in needed) == ["click", "numpy", "pillow"]
-    assert set(metadata.get_all("Provides-Extra")) == {*ENGINES.values(), "dicom", "mqtt", "node", "serve", "signatures"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        *ENGINES.values(),
+        "dicom",
+        "mqtt",
+        "node",
+        "serve",
+        "signatures",
+    }
     entry_points = ConfigParser()
     entry_points.read_string(archive.read(f"{folder}/entry_points.txt").decode())
     assert dict(entry_points["console_scripts"]) == {
