@@ -84,8 +84,17 @@ def read_token(path: Path) -> bytes:
     """SHA-256 of the token that a file holds.
 
     Raises:
+        StorageError, DataError: as `read_secret`.
+    """
+    return hashlib.sha256(read_secret(path)).digest()
+
+
+def read_secret(path: Path) -> bytes:
+    """What a file holds that nobody else may know, without white space around it.
+
+    Raises:
         StorageError: it cannot be read.
-        DataError: it holds no usable token, or others may read it.
+        DataError: it is too short or too long, or others may read it.
     """
     try:
         with path.open("rb") as stream:
@@ -100,7 +109,7 @@ def read_token(path: Path) -> bytes:
         raise DataError(
             f"{path}: a token of at least {LEAST_TOKEN} characters was expected, such as of: openssl rand -hex 16"
         )
-    return hashlib.sha256(token).digest()
+    return token
 
 
 @dataclass

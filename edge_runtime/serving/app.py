@@ -26,7 +26,7 @@ from edge_runtime.serving.access import Access, RateLimit
 from edge_runtime.serving.bodies import expected_size, read_upload
 from edge_runtime.serving.gatekeeper import Gatekeeper
 from edge_runtime.serving.judging import Judging, QueueFull
-from edge_runtime.serving.metrics import CONTENT_TYPE, drift_text
+from edge_runtime.serving.metrics import CONTENT_TYPE, drift_text, untold_text
 from edge_runtime.serving.openapi import MOST_NUMBER, describe_interface
 from edge_runtime.serving.parts import Parts
 
@@ -154,6 +154,7 @@ class _Routes:
         text = parts.metrics.to_text(parts.judging.waiting, f"{model.spec.name}/{model.path.name}", model.sha256)
         report = await run_in_threadpool(parts.drift.today)
         text += drift_text(report.abstained_share, report.parted)
+        text += untold_text(await run_in_threadpool(parts.store.count_undelivered))
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import __version__
-from edge_runtime.command import Command
+from edge_runtime.command import Command, NamedPath
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DependencyError
 
 if TYPE_CHECKING:
+    from edge_runtime.serving.folder import FolderSettings
     from edge_runtime.serving.node.peers import NodeSettings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -28,7 +29,11 @@ def default_state() -> Path:
 
 
 @click.command(cls=Command)
-@click.option("--model", type=click.Path(path_type=Path), help="Bundle folder or model file.  [default: $EDGE_MODEL]")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Bundle folder or model file. [default: $EDGE_MODEL, else the network in this package]",
+)
 @click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine.  [default: the engine's own]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need --token-file.")
@@ -61,6 +66,31 @@ def default_state() -> Path:
     show_default=True,
     help="Images a second from one address.",
 )
+@click.option(
+    "--watch",
+    type=NamedPath(exists=True, file_okay=False, path_type=Path),
+    help="Judge each new image in a folder too.",
+)
+@click.option(
+    "--results",
+    type=NamedPath(dir_okay=False, path_type=Path),
+    help="With --watch: file for the lines; one of edge-infer --watch is taken in. [default: results.jsonl in --state]",
+)
+@click.option("--sidecars", is_flag=True, help="With --watch: put x.result.json and x.heatmap.png beside x.png.")
+@click.option(
+    *("--poll", "poll_s"),
+    type=click.FloatRange(0.01, 3600),
+    default=1.0,
+    show_default=True,
+    help="With --watch: seconds between two listings of the folder.",
+)
+@click.option(
+    *("--settle", "settle_s"),
+    type=click.FloatRange(0, 86400),
+    default=10.0,
+    show_default=True,
+    help="With --watch: seconds that a file gets to become whole that cannot be decoded, or whose format has no end.",
+)
 @click.option("--dicom-port", type=click.IntRange(0, 65535), help="Take images by DICOM here too; 11112 is usual.")
 @click.option(
     "--dicom-host", default="127.0.0.1", show_default=True, help="Address of the DICOM node; others need --dicom-allow."
@@ -70,6 +100,13 @@ def default_state() -> Path:
     "--dicom-allow", multiple=True, help="TITLE or TITLE@ADDRESS (or @NETWORK/BITS) that may send images by DICOM."
 )
 @click.option("--forward", help="TITLE@HOST:PORT that gets the answers as DICOM structured reports.")
+@click.option("--webhook", help="http or https address that is told of each answer, signed; needs its secret.")
+@click.option(
+    "--webhook-secret-file", "webhook_secret", type=_FILE, help="File with what both sides sign with, mode 0600."
+)
+@click.option("--mqtt", help="mqtt://[USER@]HOST[:PORT][/TOPIC] that each answer is published to; mqtts:// for TLS.")
+@click.option("--mqtt-password-file", "mqtt_password", type=_FILE, help="File with the password of USER, mode 0600.")
+@click.option("--mqtt-discovery", is_flag=True, help="Tell Home Assistant what to make of it.")
 @click.version_option(__version__, prog_name="edge-serve")
 def main(
     model: Path | None,
@@ -85,6 +122,16 @@ def main(
     ae_title: str,
     dicom_allow: tuple[str, ...],
     forward: str | None,
+    watch: Path | None,
+    results: Path | None,
+    sidecars: bool,
+    poll_s: float,
+    settle_s: float,
+    webhook: str | None,
+    webhook_secret: Path | None,
+    mqtt: str | None,
+    mqtt_password: Path | None,
+    mqtt_discovery: bool,
     **settings: Any,
 ) -> None:
     """Serve a page and a REST interface that judge X-ray images, until SIGTERM.
@@ -105,7 +152,16 @@ def main(
     if dicom_port is None and (dicom_allow or forward):
         raise click.UsageError("--dicom-allow and --forward belong to --dicom-port")
     node = None if dicom_port is None else _node(ae_title, dicom_host, dicom_port, dicom_allow, forward)
-    given = ServeSettings(state or default_state(), capacity=Capacity(images), limits=limits, node=node, **settings)
+    if watch is None and (results or sidecars):
+        raise click.UsageError("--results and --sidecars belong to --watch")
+    if (webhook is None) != (webhook_secret is None):
+        raise click.UsageError("--webhook and --webhook-secret-file belong together")
+    if mqtt is None and (mqtt_password or mqtt_discovery):
+        raise click.UsageError("--mqtt-password-file and --mqtt-discovery belong to --mqtt")
+    state = state or default_state()
+    settings |= _told(webhook, webhook_secret, mqtt, mqtt_password, mqtt_discovery)
+    folder = None if watch is None else _folder(watch, results or state / "results.jsonl", sidecars, poll_s, settle_s)
+    given = ServeSettings(state, capacity=Capacity(images), limits=limits, node=node, folder=folder, **settings)
     check(given)  # before the network is loaded
     predictor = Predictor(
         model, engine, threads, radiograph_gate=not no_radiograph_gate, operating_point=operating_point
@@ -120,6 +176,24 @@ def _node(title: str, host: str, port: int, allowed: tuple[str, ...], forward: s
     require_node()
     destination = None if forward is None else parse_destination(forward)
     return NodeSettings(title, host, port, tuple(map(parse_caller, allowed)), destination)
+
+
+def _folder(folder: Path, results: Path, sidecars: bool, poll_s: float, settle_s: float) -> FolderSettings:
+    from edge_runtime.serving.folder import FolderSettings
+    from edge_runtime.watching.arrivals import Patience
+
+    return FolderSettings(folder, results, sidecars, Patience(poll_s, settle_s))
+
+
+def _told(
+    webhook: str | None, secret: Path | None, mqtt: str | None, password: Path | None, discovery: bool
+) -> dict[str, Any]:
+    """Settings of those who are told of each answer."""
+    from edge_runtime.serving.mqtt import MqttSettings
+    from edge_runtime.serving.webhook import WebhookSettings
+
+    told: dict[str, Any] = {} if mqtt is None else {"mqtt": MqttSettings(mqtt, password, discovery)}
+    return told | ({} if webhook is None or secret is None else {"webhook": WebhookSettings(webhook, secret)})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DependencyError, ImageError, StorageError
@@ -71,20 +72,20 @@ class Judging:
             self._images -= 1
             self._bytes -= size
 
-    def submit(self, content: bytes, heatmap: bool = False) -> Future[dict[str, Any]]:
+    def submit(self, source: bytes | Path, heatmap: bool = False) -> Future[dict[str, Any]]:
         """The record of an image, as edge-infer prints it, once it is judged.
 
         Args:
-            content: of an image file.
+            source: content of an image file, or its path.
             heatmap: say where the network looked too, if it does.
         """
-        return self._pool.submit(self._judge, content, heatmap)
+        return self._pool.submit(self._judge, source, heatmap)
 
-    def _judge(self, content: bytes, heatmap: bool) -> dict[str, Any]:
+    def _judge(self, source: bytes | Path, heatmap: bool) -> dict[str, Any]:
         try:
-            return self.predictor.predict(content, heatmap=heatmap).to_dict()
+            return self.predictor.predict(source, heatmap=heatmap).to_dict()
         except (ImageError, StorageError, DependencyError) as error:
-            return failure_record(STANDARD_INPUT, error)
+            return failure_record(STANDARD_INPUT if isinstance(source, bytes) else source, error)
 
     def drain(self) -> None:
         """Returns once everything that was submitted is answered; nothing more is taken in."""

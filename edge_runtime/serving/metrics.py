@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # upper bounds of the histogram
@@ -83,6 +83,16 @@ def drift_text(abstained_share: float, parted: Collection[str]) -> str:
     parts = [f'edge_drift{{of="{name}"}} {int(name in parted)}' for name in ("probability", "abstained")]
     share = ["# TYPE edge_abstained_share gauge", f"edge_abstained_share {abstained_share:.6f}"]
     return "\n".join(["# TYPE edge_drift gauge", *parts, *share, ""])
+
+
+def untold_text(untold: Mapping[str, int]) -> str:
+    """Lines for Prometheus that say how many answers have not reached whom they are sent to.
+
+    Args:
+        untold: {channel: answers}.
+    """
+    lines = [f'edge_untold_answers{{channel="{_escaped(name)}"}} {count}' for name, count in sorted(untold.items())]
+    return "\n".join(["# TYPE edge_untold_answers gauge", *lines, ""])
 
 
 def _escaped(text: str) -> str:

@@ -9,7 +9,7 @@ import platform
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,15 @@ from edge_runtime.serving.access import LOOPBACK_NAMES, Access, RateLimit, host_
 from edge_runtime.serving.app import make_app
 from edge_runtime.serving.bodies import Limits
 from edge_runtime.serving.drift import Answers, Drift, reference_in
+from edge_runtime.serving.folder import FolderSettings, FolderSource
 from edge_runtime.serving.judging import Capacity, Judging
 from edge_runtime.serving.metrics import Metrics
+from edge_runtime.serving.mqtt import Mqtt, MqttSettings
 from edge_runtime.serving.node.peers import NodeSettings
 from edge_runtime.serving.parts import Parts
+from edge_runtime.serving.sending import Sender
 from edge_runtime.serving.store import Store
+from edge_runtime.serving.webhook import Webhook, WebhookSettings
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Predictor
@@ -57,6 +61,9 @@ class ServeSettings:
     capacity: Capacity = field(default_factory=Capacity)
     limits: Limits = field(default_factory=Limits)
     node: NodeSettings | None = None  # the DICOM node beside the page; None: there is none
+    folder: FolderSettings | None = None  # a folder that is watched too; None: there is none
+    webhook: WebhookSettings | None = None  # who is told of each answer by HTTP; None: nobody
+    mqtt: MqttSettings | None = None  # who is told by MQTT; None: nobody
 
 
 def check(settings: ServeSettings) -> Access:
@@ -77,6 +84,9 @@ def check(settings: ServeSettings) -> Access:
     token = None if settings.token_file is None else read_token(settings.token_file)
     if settings.node is not None:
         settings.node.check()
+    for part in (settings.folder, settings.webhook, settings.mqtt):
+        if part is not None:
+            part.check()
     return Access(frozenset(names), token)
 
 
@@ -96,7 +106,13 @@ def serve(settings: ServeSettings, predictor: Predictor, tell: Tell) -> None:
         drift = Drift(store, predictor.model.sha256, _usual_answers(predictor), tell)
         parts = Parts(judging, store, Metrics(), drift, settings.limits, settings.show_identifiers)
         app = make_app(parts, access, RateLimit(settings.requests_per_second, 2 * settings.requests_per_second))
-        with _listening(settings) as listener, _node(settings, parts, tell):
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(_listening(settings))
+            for sender in _senders(settings, parts, tell):
+                stack.enter_context(_running(sender))
+            stack.enter_context(_node(settings, parts, tell))
+            if settings.folder is not None:
+                stack.enter_context(_running(FolderSource(settings.folder, parts, tell)))
             _Server(_config(settings, app), _url(settings, listener), tell).run(sockets=[listener])
         judging.drain()
     finally:
@@ -125,6 +141,27 @@ def _node(settings: ServeSettings, parts: Parts, tell: Tell) -> Any:
         yield
     finally:
         node.stop()
+
+
+def _senders(settings: ServeSettings, parts: Parts, tell: Tell) -> list[Sender]:
+    """Those who tell others of each answer."""
+    senders: list[Sender] = []
+    if settings.webhook is not None:
+        senders.append(Webhook(parts.store, settings.webhook, settings.webhook.check(), tell))
+    if settings.mqtt is not None:
+        spec = parts.judging.predictor.model.spec
+        senders.append(Mqtt(parts.store, settings.mqtt.check(), spec.name if settings.mqtt.discovery else None, tell))
+    return senders
+
+
+@contextlib.contextmanager
+def _running(part: Sender | FolderSource) -> Iterator[None]:
+    """A thread, from its start to its end."""
+    part.start()
+    try:
+        yield
+    finally:
+        part.stop()
 
 
 def settle_engine(store: Store, predictor: Predictor, accept: bool, tell: Tell) -> None:

@@ -1,6 +1,8 @@
 """What was received and what was answered, in one SQLite file that survives a power cut.
 
 The only memory of the server. Images are not in it: those that wait lie beside it, mode 0600, until they are answered.
+What is to be told to others once an answer is kept (a line of a results file, a webhook, MQTT) is written down in the
+same step as the answer, and struck off once it was told: a kill in between tells it again, and never forgets it.
 Names, times and numbers by which a patient could be found are stored only where the server was started to show them.
 """
 
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +39,18 @@ CREATE INDEX items_by_day ON items (day, id);
 CREATE INDEX items_waiting ON items (state) WHERE state = 'waiting';
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_DEVICE = "device"  # name of a fact
+_ADDED = """
+CREATE TABLE IF NOT EXISTS deliveries (channel TEXT, item INTEGER, line TEXT, PRIMARY KEY (channel, item)) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An answer that a channel has not yet told."""
+
+    item: int  # number of the item
+    line: str | None  # what to tell; None: the item as it is kept
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "store.sqlite"
         self._lock = threading.Lock()
+        self._channels: dict[str, Callable[[], None]] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Before SQLite makes it: its files take over the mode of the first.
@@ -96,6 +112,7 @@ class Store:
         run("PRAGMA synchronous = NORMAL")
         if not tables:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        run(_ADDED)  # not there in stores of the first release
 
     def close(self) -> None:
         """Closes the file; its write-ahead log is folded in."""
@@ -138,21 +155,112 @@ class Store:
             if durable:
                 run("PRAGMA synchronous = FULL")
             try:
-                run("UPDATE items SET state = ?, record = ? WHERE id = ?", (state, json.dumps(record), item))
+                with self._together(run):
+                    run("UPDATE items SET state = ?, record = ? WHERE id = ?", (state, json.dumps(record), item))
+                    self._note_deliveries(run, item, None)
             finally:
                 run("PRAGMA synchronous = NORMAL")
+        self._wake_channels()
 
-    def answered(self, source: str, day: str, record: dict[str, Any], identifiers: dict[str, Any] | None) -> int:
-        """The number of a new item that is answered already: one write in place of three."""
+    def answered(
+        self,
+        source: str,
+        day: str,
+        record: dict[str, Any],
+        identifiers: dict[str, Any] | None,
+        key: str | None = None,
+        line: tuple[str, str] | None = None,
+    ) -> int:
+        """The number of a new item that is answered already: one write in place of three.
+
+        Args:
+            source: the way in.
+            day: of today, YYYY-MM-DD.
+            record: the answer.
+            identifiers: what may be shown of it, or None.
+            key: under which the same image is known when it comes again; None: it never is.
+            line: (channel, text) of what that channel is to tell of it.
+        """
         state = FAILED if "error" in record else ANSWERED
         known = None if identifiers is None else json.dumps(identifiers)
-        with self._locked() as run:
+        with self._locked() as run, self._together(run):
             row = run(
-                "INSERT INTO items (source, day, state, attempts, record, identifiers) VALUES (?, ?, ?, 1, ?, ?)"
-                " RETURNING id",
-                (source, day, state, json.dumps(record), known),
+                "INSERT INTO items (source, day, key, state, attempts, record, identifiers)"
+                " VALUES (?, ?, ?, ?, 1, ?, ?) RETURNING id",
+                (source, day, key, state, json.dumps(record), known),
             ).fetchone()
-            return int(row["id"])
+            number = int(row["id"])
+            self._note_deliveries(run, number, line)
+        self._wake_channels()
+        return number
+
+    def take_in(self, source: str, answers: Iterable[tuple[str, str, dict[str, Any]]]) -> int:
+        """How many answers of an earlier program were new, and are kept now; nobody is told of them.
+
+        Args:
+            source: the way in.
+            answers: (key, day, record) of each; keys that are known are passed over.
+        """
+        with self._locked() as run, self._together(run):
+            before = int(run("SELECT total_changes()").fetchone()[0])
+            for key, day, record in answers:
+                state = FAILED if "error" in record else ANSWERED
+                run(
+                    "INSERT INTO items (source, day, key, state, attempts, record) VALUES (?, ?, ?, ?, 1, ?)"
+                    " ON CONFLICT (key) DO NOTHING",
+                    (source, day, key, state, json.dumps(record)),
+                )
+            return int(run("SELECT total_changes()").fetchone()[0]) - before
+
+    def keys(self, source: str) -> Iterator[str]:
+        """Keys of all items of a source."""
+        last = 0
+        while True:
+            with self._locked() as run:
+                rows = run(
+                    "SELECT id, key FROM items WHERE source = ? AND id > ? AND key IS NOT NULL ORDER BY id LIMIT 1000",
+                    (source, last),
+                ).fetchall()
+            if not rows:
+                return
+            yield from (str(row["key"]) for row in rows)
+            last = int(rows[-1]["id"])
+
+    def open_channel(self, channel: str, wake: Callable[[], None]) -> None:
+        """From now on each answer waits in that channel until it was told; `wake` is called when one is kept."""
+        self._channels[channel] = wake
+
+    def undelivered(self, channel: str, most: int = 100, after: int = 0) -> list[Delivery]:
+        """What a channel has to tell, oldest first.
+
+        Args:
+            channel: its name.
+            most: answers at the most; -1: all.
+            after: only items with a larger number.
+        """
+        with self._locked() as run:
+            rows = run(
+                "SELECT item, line FROM deliveries WHERE channel = ? AND item > ? ORDER BY item LIMIT ?",
+                (channel, after, most),
+            )
+            return [Delivery(row["item"], row["line"]) for row in rows]
+
+    def count_undelivered(self) -> dict[str, int]:
+        """{channel: answers that it has not yet told}."""
+        with self._locked() as run:
+            found = dict.fromkeys(self._channels, 0)
+            return found | {row[0]: row[1] for row in run("SELECT channel, count(*) FROM deliveries GROUP BY channel")}
+
+    def delivered(self, channel: str, item: int) -> None:
+        """A channel has told the answer of an item."""
+        with self._locked() as run:
+            run("DELETE FROM deliveries WHERE channel = ? AND item = ?", (channel, item))
+
+    def item(self, number: int) -> Item | None:
+        """The item of that number."""
+        with self._locked() as run:
+            row = run("SELECT * FROM items WHERE id = ?", (number,)).fetchone()
+            return None if row is None else _item(row)
 
     def waiting(self) -> list[Item]:
         """Items without an answer, oldest first."""
@@ -231,12 +339,42 @@ class Store:
             row = run("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
             return None if row is None else str(row["value"])
 
+    def device(self) -> str:
+        """What tells this store's numbers from those of others: drawn once."""
+        found = self.fact(_DEVICE)
+        if found is None:
+            found = secrets.token_hex(8)
+            self.keep_fact(_DEVICE, found)
+        return found
+
     def keep_fact(self, name: str, value: str) -> None:
         """Keeps a value under a name."""
         with self._locked() as run:
             run(
                 "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
             )
+
+    def _note_deliveries(self, run: Any, item: int, line: tuple[str, str] | None) -> None:
+        rows: list[tuple[str, int, str | None]] = [(channel, item, None) for channel in self._channels]
+        rows += [] if line is None else [(line[0], item, line[1])]
+        for row in rows:
+            run("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?)", row)
+
+    def _wake_channels(self) -> None:
+        for wake in self._channels.values():
+            wake()
+
+    @contextmanager
+    def _together(self, run: Any) -> Iterator[None]:
+        """All or nothing of what the block writes."""
+        run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has ended it already
+                run("ROLLBACK")
+            raise
+        run("COMMIT")
 
     @contextmanager
     def _locked(self) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _BYTES = 8
 _UNSIGNED_64_BITS = "Q"
@@ -36,6 +36,9 @@ class Fingerprints:
 
     def __len__(self) -> int:
         return len(self._sorted)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sorted)
 
     def __contains__(self, member: int) -> bool:
         at = bisect_left(self._sorted, member)

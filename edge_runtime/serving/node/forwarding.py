@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from edge_runtime.drafts import clear_drafts
 from edge_runtime.errors import StorageError
 from edge_runtime.serving.node.peers import Destination
 from edge_runtime.serving.node.report import COMPREHENSIVE_SR
+from edge_runtime.serving.sending import Sender
 from edge_runtime.serving.store import Store
 from edge_runtime.whole_files import write_whole
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SUFFIX = ".dcm"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0  # doubled at each failure
 _ANSWER_S = 30.0  # that a receiver may take
 _SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit and Implicit VR Little Endian
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4, table B.2-1)
 
 
-class Forwarder(threading.Thread):
+class Forwarder(Sender):
     """The thread that sends.
 
     Args:
@@ -35,45 +34,20 @@ class Forwarder(threading.Thread):
     """
 
     def __init__(self, store: Store, title: str, destination: Destination, tell: Callable[[str], None]) -> None:
-        super().__init__(name="dicom-forward", daemon=True)
-        self._store, self._title, self._destination, self._tell = store, title, destination, tell
+        super().__init__(f"DICOM: {destination.title}", "reports", tell)
+        self._store, self._title, self._destination = store, title, destination
         self.folder = store.path.parent / "outbox"
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.folder}: cannot be made: {error.strerror}") from error
         clear_drafts(self.folder)
-        self._wake, self._ending = threading.Event(), threading.Event()
 
     def keep(self, item: int, report: bytes) -> None:
         """Keeps a report, on the disk; it is sent once the answer of its item is kept too."""
         path = self.folder / f"{item}{_SUFFIX}"
         write_whole(path, report)
         path.chmod(0o600)
-
-    def wake(self) -> None:
-        """An answer was kept."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Ends; what was not sent is sent after the next start."""
-        self._ending.set()
-        self._wake.set()
-        self.join()
-
-    def run(self) -> None:
-        pause = _FIRST_PAUSE_S
-        while not self._ending.is_set():
-            self._wake.clear()
-            problem = self._send_all()
-            if problem is None:
-                pause = _FIRST_PAUSE_S
-                self._wake.wait()
-                continue
-            if pause == _FIRST_PAUSE_S:
-                self._tell(f"DICOM: {self._destination.title}: {problem}; reports are kept and sent again")
-            self._ending.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _send_all(self) -> str | None:
         """What went wrong; None where nothing is left to be sent."""

@@ -19,7 +19,7 @@ commands='edge-infer edge-device edge-serve'
 usage() {
     cat <<'TEXT'
 Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--link DIR | --no-link]
-                    [--service | --user-service | --no-service] [--serve]
+                    [--service | --user-service | --no-service] [--serve [--watch]]
 
   --prefix DIR     where to install [default: /opt/fracture-edge as root, else ~/fracture-edge]
   --python FILE    the Python to use [default: one of a right version in PATH]
@@ -31,6 +31,7 @@ Usage: ./install.sh [--prefix DIR] [--python FILE] [--pin PUB] [--link DIR | --n
   --user-service   the same for this user alone (systemd)
   --no-service     install the commands only [default]
   --serve          also run edge-serve from boot on, a page on http://127.0.0.1:8080 (systemd)
+  --watch          have edge-serve watch PREFIX/inbox too: one process, in place of --service
 TEXT
 }
 
@@ -45,7 +46,7 @@ fail() {
 }
 
 read_arguments() {
-    prefix='' python_file='' pin='' link='' linking=yes service=none serve=no
+    prefix='' python_file='' pin='' link='' linking=yes service=none serve=no watch=no
     while [ $# -gt 0 ]; do
         case $1 in
         --prefix | --python | --pin | --link)
@@ -55,6 +56,7 @@ read_arguments() {
             ;;
         --no-link) linking=no ;;
         --serve) serve=yes ;;
+        --watch) watch=yes ;;
         --service) service=system ;;
         --user-service) service=user ;;
         --no-service) service=none ;;
@@ -70,6 +72,8 @@ read_arguments() {
     [ -n "$link" ] || [ "$prefix" != "$(readlink -m -- "$(default_prefix)")" ] || link=$(default_link)
     [ "$linking" = yes ] || link=''
     [ -z "$link" ] || link=$(readlink -m -- "$link") || fail 2 "--link: no such path can be"
+    [ "$watch" = no ] || [ "$serve$service" = yesnone ] ||
+        fail 2 "--watch belongs to --serve, and takes the place of --service"
     if [ "$service" != none ]; then
         scope=$service
     elif [ "$(id -u)" -eq 0 ]; then
@@ -180,6 +184,8 @@ check_service() {
     [ "$service$serve" != noneno ] || return 0
     [ -d /run/systemd/system ] || fail 2 "systemd does not run here: install without a service"
     [ "$scope" = user ] || [ "$(id -u)" -eq 0 ] || fail 2 "--service needs root; --user-service does not"
+    [ "$service" = none ] || ! grep -qs -- "--watch $prefix/inbox" "$(units_folder)/fracture-edge-serve.service" ||
+        fail 2 "edge-serve watches $prefix/inbox here: --serve without --watch takes that from it first"
     case $prefix in *[!A-Za-z0-9/._+@-]*) fail 2 "$prefix: give a service a --prefix of letters, digits and /._+@-" ;; esac
 }
 
@@ -367,16 +373,31 @@ install_services() {
         say "watching $prefix/inbox, results in $prefix/results/results.jsonl"
     fi
     if [ "$serve" = yes ]; then
+        if [ "$watch" = yes ]; then
+            prepare_watching
+            remove_watcher
+            say "watching $prefix/inbox by edge-serve, results in $prefix/results/results.jsonl"
+        fi
         install_unit "edge-serve.$kind" fracture-edge-serve.service
         say "serving by the options in $prefix/serve.conf, else on http://127.0.0.1:8080"
     fi
     restart_services
 }
 
+# Two may not watch one folder: edge-serve takes over from edge-infer, and what that has judged is not judged anew.
+remove_watcher() {
+    unit=$(units_folder)/fracture-edge.service
+    grep -qsF "ExecStart=$prefix/bin/" "$unit" || return 0
+    systemctl "--$scope" stop fracture-edge.service || say "warning: fracture-edge.service could not be stopped" >&2
+    systemctl "--$scope" disable --quiet fracture-edge.service
+    rm -f -- "$unit"
+}
+
 # install_unit FILE NAME
 install_unit() {
     mkdir -p -- "$(units_folder)"
-    sed "s|@PREFIX@|$prefix|g" "$here/$1" >"$prefix/.service.new"
+    if [ "$watch" = yes ]; then kept='s/^@WATCHING@//'; else kept='/^@WATCHING@/d'; fi
+    sed -e "$kept" -e "s|@PREFIX@|$prefix|g" "$here/$1" >"$prefix/.service.new"
     put "$prefix/.service.new" 644 "$(units_folder)/$2"
     rm -f -- "$prefix/.service.new"
     systemctl "--$scope" daemon-reload

@@ -37,6 +37,14 @@ IN_PRIVATE = """
         ! touch "$0/inbox/mine" 2>/dev/null || echo "wrote into the inbox"
         touch "$0/results/mine" && rm "$0/results/mine"' /run/prefix >"$COPY/writable" || exit 5
     cat /etc/systemd/system/fracture-edge.service
+    if [ -n "$AGAIN" ]; then
+        SYSTEMD_OFFLINE=1 sh install.sh --prefix "$PREFIX" --python "$PYTHON" $AGAIN >&2 || exit 9
+        systemd-analyze verify /etc/systemd/system/fracture-edge-serve.service >&2 || exit 10
+        [ ! -e /etc/systemd/system/fracture-edge.service ] || exit 11
+        [ ! -e /etc/systemd/system/multi-user.target.wants/fracture-edge.service ] || exit 12
+        cp /etc/systemd/system/fracture-edge-serve.service "$COPY/watching.service"
+        ! SYSTEMD_OFFLINE=1 sh install.sh --prefix "$PREFIX" --python "$PYTHON" --service 2>"$COPY/refused" || exit 13
+    fi
     mv "$PREFIX" "$COPY/prefix" && cp -a "$COPY/prefix" "$PREFIX" || exit 77
     SYSTEMD_OFFLINE=1 sh "$PREFIX/uninstall.sh" --purge >&2 || exit 6
     ! find "$PREFIX" /etc/systemd/system 2>/dev/null -name '*fracture*' | grep . >&2 || exit 7
@@ -53,14 +61,14 @@ def copy(tmp_path):
 
 
 @pytest.fixture
-def unit(install, copy) -> str:
+def unit(install, copy, request) -> str:
     """The unit of `install.sh --service`, which systemd has verified."""
     if shutil.which("systemd-analyze") is None or shutil.which("systemctl") is None:
         pytest.skip("systemd-analyze, which verifies a unit, is not on this machine")
     if os.geteuid() != 0:
         pytest.skip("only root can make the user of the service, in a private copy of /etc")
     environment = os.environ | {"PREFIX": str(install.prefix), "PYTHON": sys.executable, "COPY": str(copy)}
-    environment["SUDO_USER"] = "root"
+    environment |= {"SUDO_USER": "root", "AGAIN": getattr(request, "param", "")}
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", IN_PRIVATE],
         env=environment,
@@ -105,7 +113,9 @@ def test_the_service_is_held_closely(unit, copy):
 def test_the_command_of_the_unit_that_serves_answers_and_stops(unit, copy, tmp_path):
     text = (copy / "fracture-edge-serve.service").read_text()
     assert "@PREFIX@" not in text and {"Type=notify", "StateDirectoryMode=0700"} <= set(text.splitlines())
+    assert "--watch" not in text and "ReadWritePaths" not in text
     command = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1].replace("$EDGE_SERVE_OPTIONS", "--port 0")
+    command = command.replace("$EDGE_SERVE_WATCH ", "")
     environment = {"PATH": os.environ["PATH"], "STATE_DIRECTORY": str(tmp_path / "state")}
     process = subprocess.Popen(shlex.split(command), stderr=subprocess.PIPE, text=True, cwd="/", env=environment)
     try:
@@ -117,6 +127,32 @@ def test_the_command_of_the_unit_that_serves_answers_and_stops(unit, copy, tmp_p
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=WATCH_S)
     assert process.returncode == 0 and (tmp_path / "state" / "store.sqlite").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["--serve --watch"], indirect=True)
+def test_edge_serve_takes_the_inbox_over_and_its_command_judges_what_arrives(
+    unit, install, copy, tmp_path, golden_images
+):
+    text = (copy / "watching.service").read_text()
+    assert "@WATCHING" not in text and f"ReadWritePaths={install.prefix}/inbox {install.prefix}/results" in text
+    watch = re.search(r'^Environment="EDGE_SERVE_WATCH=(.*)"$', text, re.MULTILINE)[1]
+    command = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1].replace("$EDGE_SERVE_WATCH", watch)
+    environment = {"PATH": os.environ["PATH"], "STATE_DIRECTORY": str(tmp_path / "state")}
+    given = shlex.split(command.replace("$EDGE_SERVE_OPTIONS", "--port 0"))
+    process = subprocess.Popen(given, stderr=subprocess.PIPE, text=True, cwd="/", env=environment)
+    results = install.prefix / "results" / "results.jsonl"
+    try:
+        shutil.copy(golden_images[0], install.prefix / "inbox")
+        end = time.monotonic() + WATCH_S
+        while not (results.exists() and results.read_text().endswith("\n")) and time.monotonic() < end:
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=WATCH_S)
+    assert process.returncode == 0, stderr
+    assert golden_images[0].name in results.read_text()
+    assert "edge-serve watches" in (copy / "refused").read_text()
 
 
 def test_the_user_of_the_service_owns_the_results_alone(unit, install, copy):
