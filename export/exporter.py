@@ -229,9 +229,9 @@ def _write_golden(folder: Path, prepared: PreparedNetwork, specs: Mapping[Path, 
 
 def _write_papers(folder: Path, facts: BundleFacts) -> None:
     """Writes what people and programs read, the manifest last: it lists all the others."""
-    from export.bundle import model_card
+    from export.bundle import model_card, page
 
     (folder / "parity.json").write_text(json.dumps(facts.parity.to_dict(), indent=1) + "\n", encoding="utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card.model_card(facts), encoding="utf-8")
-    (folder / "report.html").write_text(model_card.report_html(facts), encoding="utf-8")
+    (folder / "report.html").write_bytes(page.report_html(facts, folder))
     write_manifest(folder, facts.to_dict())

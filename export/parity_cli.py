@@ -16,10 +16,10 @@ from edge_runtime.whole_files import require_replaceable, whole_folder
 from export.limit_options import limit_options, take_limits
 from export.quiet import quiet_converters
 from train.command_log import steps_on
+from train.pages import is_page_of
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _WRITTEN = {"parity.json", "report.html", "probabilities.png", "layers.png"}
-_HEAD = b'<!doctype html><html lang=en><head><meta charset="utf-8"><title>Parity</title>'
 _PROGRAM = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -27,8 +27,7 @@ def is_parity_folder(folder: Path) -> bool:
     """Whether a folder holds what this command writes, and nothing else."""
     names = {path.name for path in folder.iterdir()}
     try:
-        with (folder / "report.html").open("rb") as stream:
-            return names <= _WRITTEN and stream.read(len(_HEAD)) == _HEAD
+        return names <= _WRITTEN and is_page_of("edge-parity", folder / "report.html")
     except OSError:
         return False
 

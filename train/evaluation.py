@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from train.metrics import Figures, measure, per_group
 from train.operating_point import OperatingPoint, choose_operating_point, offered_points
-from train.report import Row
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +18,15 @@ if TYPE_CHECKING:
     from train.fit.task import Task
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one set of images."""
+
+    title: str  # what was measured: `test, per radiograph`
+    figures: Figures  # on it
+    leaked: bool  # whether the set shares radiographs with train
 
 
 @dataclass(frozen=True)

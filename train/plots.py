@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from train.metrics import Estimate
 
 NEGATIVE_COLOUR, POSITIVE_COLOUR = "#3b6ea5", "#c8553d"
+_CURVES = {"accuracy": ("accuracy", "val_accuracy"), "loss": ("loss", "val_loss"), "AUC": ("val_auc",)}
 _DPI = 110
 LEAKED_MARK = "LEAKED: radiographs are shared between splits"
 
@@ -45,24 +48,41 @@ def save_counts(path: Path, counts: dict[str, tuple[int, int]], labels: tuple[st
     _save(figure, path)
 
 
+def phase_starts(history: list[dict[str, float | str]]) -> list[int]:
+    """The epochs, from 0, with which a phase but the first begins."""
+    return [i for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
+
+
+def draw_curves(history: list[dict[str, float | str]]) -> dict[str, Figure]:
+    """Accuracy, loss and validation AUC per epoch, a figure each; a dotted line where a new phase begins."""
+    figures = {}
+    for name in _CURVES:
+        figures[name] = Figure(figsize=(4.2, 3.2), layout="constrained")
+        _draw_curve(figures[name].subplots(), name, history)
+    return figures
+
+
 def save_history(path: Path, history: list[dict[str, float | str]]) -> None:
-    """Accuracy, loss and validation AUC per epoch; a line where a new phase begins."""
+    """The same side by side."""
     figure = Figure(figsize=(9, 3), layout="constrained")
-    epochs = np.arange(1, len(history) + 1)
-    starts = [i for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
-    curves = (("accuracy", ("accuracy", "val_accuracy")), ("loss", ("loss", "val_loss")), ("AUC", ("val_auc",)))
-    for axes, (title, names) in zip(figure.subplots(1, 3), curves, strict=True):
-        for name in names:
-            is_validation = name.startswith("val_")
-            colour = POSITIVE_COLOUR if is_validation else NEGATIVE_COLOUR
-            axes.plot(epochs, [record[name] for record in history], marker=".", color=colour)
-            axes.lines[-1].set_label("validation" if is_validation else "training (augmented)")
-        for start in starts:
-            axes.axvline(start + 0.5, color="grey", linestyle=":", linewidth=1)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("epoch")
-        axes.legend(fontsize=7)
+    for axes, name in zip(figure.subplots(1, len(_CURVES)), _CURVES, strict=True):
+        _draw_curve(axes, name, history)
     _save(figure, path)
+
+
+def _draw_curve(axes: Axes, title: str, history: list[dict[str, float | str]]) -> None:
+    epochs = np.arange(1, len(history) + 1)
+    for name in _CURVES[title]:
+        is_validation = name.startswith("val_")
+        colour = POSITIVE_COLOUR if is_validation else NEGATIVE_COLOUR
+        axes.plot(epochs, [record[name] for record in history], marker=".", color=colour)
+        axes.lines[-1].set_label("validation" if is_validation else "training (augmented)")
+    for start in phase_starts(history):
+        axes.axvline(start + 0.5, color="grey", linestyle=":", linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch")
+    axes.legend(fontsize=7)
 
 
 def save_confusion(

@@ -1,8 +1,7 @@
-"""What people read in a bundle: the model card and the report page."""
+"""What people read in a bundle: the model card."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 from export.bundle.facts import BundleFacts
@@ -12,7 +11,6 @@ from export.parity.table import (
     COLUMNS,
     TRIED_COLUMNS,
     caption,
-    html_table,
     reasons,
     table_rows,
     tried_caption,
@@ -25,7 +23,7 @@ _FAILED = (
     "**The int8 files failed the gate and were written because of `--force`.** They do not decide as the trained "
     "network does; the table says how far they are from it."
 )
-_LEAKED = (
+LEAKED = (
     "**The test images share radiographs with the training images.** The figures say how well the files agree with the "
     "network, not how well the network knows fractures."
 )
@@ -49,7 +47,7 @@ def model_card(facts: BundleFacts) -> str:
             "",
             "## Figures",
             "",
-            *([_LEAKED, ""] if facts.leaked else []),
+            *([LEAKED, ""] if facts.leaked else []),
             *([_FAILED, ""] if parity.verdict == FAILED else []),
             f"{caption(parity)}.",
             "",
@@ -59,11 +57,11 @@ def model_card(facts: BundleFacts) -> str:
             *_markdown_tried(parity),
             "## How it was made",
             "",
-            f"- Quantisation: {_quantisation(facts)}",
+            f"- Quantisation: {quantisation(facts)}",
             f"- Folded away without changing an answer: {facts.folding.says}",
             f"- Trained network: SHA-256 `{facts.float_model_sha256}`",
             f"- Measured on: {', '.join(facts.proven_on)}",
-            f"- Versions: {_versions(facts)}",
+            f"- Versions: {versions(facts)}",
             "",
             "## Limits",
             "",
@@ -73,37 +71,6 @@ def model_card(facts: BundleFacts) -> str:
             "",
         ]
     )
-
-
-def report_html(facts: BundleFacts) -> str:
-    """report.html: one page that needs no other file and shows no user's image.
-
-    Args:
-        facts: of the bundle.
-    """
-    name, parity = html.escape(facts.spec.name), facts.parity
-    leaked = f"<p>{html.escape(_LEAKED.replace('**', ''))}</p>" if facts.leaked else ""
-    tried = ""
-    if parity.tried:
-        tried = f"<p>{html.escape(tried_caption(parity))}.</p>\n{html_table(_tried(parity))}"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}: parity</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em; }}
-table {{ border-collapse: collapse; font-size: 14px; }}
-th, td {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; }}
-.verdict {{ font-weight: 600; }}
-</style></head><body>
-<h1>{name}</h1>
-<p class="verdict">int8 files: {html.escape(parity.verdict)}</p>
-<p>{html.escape(caption(parity))}.</p>
-{leaked}
-{html_table(without_empty_columns([COLUMNS, *table_rows(parity)]))}
-{_html_reasons(parity)}
-{tried}
-<p>Folded away without changing an answer: {html.escape(facts.folding.says)}.</p>
-<p>Quantisation: {html.escape(_quantisation(facts))} Versions: {html.escape(_versions(facts))}.</p>
-</body></html>
-"""
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -119,23 +86,21 @@ def _markdown_reasons(parity: Parity) -> list[str]:
 def _markdown_tried(parity: Parity) -> list[str]:
     if not parity.tried:
         return []
-    return [f"{tried_caption(parity)}.", "", *_markdown_table(_tried(parity)), ""]
+    return [f"{tried_caption(parity)}.", "", *_markdown_table(tried_table(parity)), ""]
 
 
-def _tried(parity: Parity) -> list[tuple[str, ...]]:
+def tried_table(parity: Parity) -> list[tuple[str, ...]]:
+    """The recipes that were tried, a head and a row for each file."""
     return without_empty_columns([TRIED_COLUMNS, *tried_rows(parity)])
 
 
-def _html_reasons(parity: Parity) -> str:
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons(parity))
-    return f"<ul>{items}</ul>" if items else ""
-
-
-def _quantisation(facts: BundleFacts) -> str:
+def quantisation(facts: BundleFacts) -> str:
+    """How the int8 files were made, a sentence."""
     if facts.recipe is None:
         return "none, float files only."
     return f"recipe {facts.recipe}, {len(facts.calibration_sha256)} calibration images."
 
 
-def _versions(facts: BundleFacts) -> str:
+def versions(facts: BundleFacts) -> str:
+    """Of the packages that made the files."""
     return ", ".join(f"{package} {version}" for package, version in facts.versions.items())

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
-import io
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeError
 from edge_runtime.images import read_grey
-from export.evaluation import plots
 from export.evaluation.checklist import claim_items
 from export.evaluation.figures import interactions
+from export.evaluation.plots import decision_curve
 from train.metrics import Estimate
+from train.pages import made_today, render, table_of
+from train.pages.charts import histogram, plot_of, reliability_diagram, roc
+from train.pages.pictures import picture_of
 
 if TYPE_CHECKING:
     from export.evaluation.records import Evaluation, EvaluationRequest
+
+COMMAND = "edge-evaluate"
 
 _MISTAKES = 6  # of each kind that are shown
 _SIDE = 256  # pixels of a picture
@@ -56,14 +56,7 @@ def write_page(path: Path, found: Evaluation, request: EvaluationRequest) -> Non
         found: the evaluation.
         request: that led to it.
     """
-    environment = Environment(
-        loader=PackageLoader("export.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    text = environment.get_template("evaluation.html").render(_contents(found, request))
-    path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    path.write_bytes(render("export.evaluation", "evaluation.html", COMMAND, _contents(found, request)))
 
 
 def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
@@ -82,6 +75,12 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         sections.insert(-1, ("left", "Without an answer"))
     return {
         "title": f"{found.spec.name}: evaluation",
+        "mood": "",
+        "facts": [
+            f"{found.spec.name}, {found.judged_by} (SHA-256 {found.model_sha256[:12]}…)",
+            f"{found.subjects.origin}, {len(found.answers)} images",
+            *made_today(),
+        ],
         "contents": sections,
         "auc": figures.get("AUC"),
         "sensitivity": figures.get("sensitivity"),
@@ -89,34 +88,53 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         "n": 0 if found.radiographs is None else found.radiographs.labels.size,
         "positives": 0 if found.radiographs is None else int(found.radiographs.labels.sum()),
         "threshold": found.spec.threshold,
-        "network": found.spec.name,
-        "model": found.judged_by,
-        "sha256": found.model_sha256,
-        "origin": found.subjects.origin,
-        "images": len(found.answers),
-        "date": datetime.datetime.now().strftime("%Y-%m-%d"),
-        "version": __version__,
         "patients": found.subjects.patients_unknown,
-        "figures": [_row(figure) for figure in found.figures],
+        "figures": _figures(found) if found.figures else None,
         "plots": _plots(found),
         "subgroups": [row.to_dict() | _estimates(row) for row in found.subgroups],
         "looks": _looks(found),
-        "comparisons": [_compared(name, other) for name, other in found.comparisons.items()],
+        "comparisons": _comparisons(found) if found.comparisons else None,
         "galleries": galleries,
-        "notes": notes,
-        "checklist": claim_items(_claims(found, request)),
+        "notes": _notes(notes) if notes else None,
+        "checklist": _checklist(found, request),
     }
 
 
-def _row(figure: Any) -> dict[str, Any]:
+def _figures(found: Evaluation) -> dict[str, Any]:
+    head = ("figure", "value", "interval", "n", "method")
+    return table_of("Figures", [head, *map(_row, found.figures)], text=(0, 4))
+
+
+def _row(figure: Any) -> tuple[str, ...]:
     estimate = figure.estimate
     is_known = estimate.value is not None
-    return {
-        "name": figure.name,
-        "value": f"{estimate.value:.3f}" if is_known else "not defined",
-        "interval": f"{estimate.low:.3f} to {estimate.high:.3f}" if is_known else "",
-        **{name: getattr(figure, name) for name in ("n", "method", "source")},
-    }
+    return (
+        figure.name,
+        f"{estimate.value:.3f}" if is_known else "not defined",
+        f"{estimate.low:.3f} to {estimate.high:.3f}" if is_known else "",
+        str(figure.n),
+        f"{figure.method}; {figure.source}",
+    )
+
+
+def _comparisons(found: Evaluation) -> dict[str, Any]:
+    head = (
+        *("other", "AUC, this minus other", "p", "decisions that differ"),
+        *("right in one alone (this, other)", "McNemar p", "not inferior"),
+    )
+    rows = [_compared(name, other) for name, other in found.comparisons.items()]
+    return table_of("Comparisons", [head, *rows])
+
+
+def _notes(notes: list[tuple[str, str]]) -> dict[str, Any]:
+    folded = "1 image" if len(notes) == 1 else f"{len(notes)} images"
+    return table_of("Images without an answer", [("image", "why"), *notes], text=(0, 1), folded=folded)
+
+
+def _checklist(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
+    items = claim_items(_claims(found, request))
+    rows = [(item.topic, item.status, item.text) for item in items]
+    return table_of("CLAIM checklist", [("item", "status", "answer, or what is to be told"), *rows], text=(0, 2))
 
 
 def _estimates(row: Any) -> dict[str, Estimate]:
@@ -133,17 +151,17 @@ def _looks(found: Evaluation) -> str:
     return "; ".join(parts)
 
 
-def _compared(name: str, other: dict[str, Any]) -> dict[str, str]:
+def _compared(name: str, other: dict[str, Any]) -> tuple[str, ...]:
     difference = other["auc_difference"]
-    return {
-        "name": name,
-        "difference": "not defined" if difference is None else str(Estimate(**difference)),
-        "p": "" if other["auc_p"] is None else f"{other['auc_p']:.3f}",
-        "differ": str(other["decisions_that_differ"]),
-        "alone": f"{other['right_in_this_alone']}, {other['right_in_the_other_alone']}",
-        "mcnemar": f"{other['mcnemar_p']:.3f}",
-        "verdict": _not_inferior(other),
-    }
+    return (
+        name,
+        "not defined" if difference is None else str(Estimate(**difference)),
+        "" if other["auc_p"] is None else f"{other['auc_p']:.3f}",
+        str(other["decisions_that_differ"]),
+        f"{other['right_in_this_alone']}, {other['right_in_the_other_alone']}",
+        f"{other['mcnemar_p']:.3f}",
+        _not_inferior(other),
+    )
 
 
 def _not_inferior(other: dict[str, Any]) -> str:
@@ -157,37 +175,34 @@ def _plots(found: Evaluation) -> list[dict[str, Any]]:
         given = np.array([answer.probabilities[found.judged_by] for answer in found.answers if answer.probabilities])
         share = 0.0 if not given.size else float((given >= found.spec.threshold).mean())
         says = f"Histogram of {given.size} probabilities; {share:.0%} lie at or above the threshold."
-        return [_plot(plots.histogram(given, None, found.spec.threshold), "Probabilities", says)]
+        return [plot_of(histogram(given, None, found.spec.threshold), "Probabilities", says)]
     radiographs = found.radiographs
+    labels, probabilities, threshold = radiographs.labels, radiographs.probabilities, radiographs.threshold
     figures = {figure.name: figure.estimate for figure in found.figures}
     point = f"sensitivity {figures['sensitivity']}, specificity {figures['specificity']}"
     error = figures["expected calibration error"]
     return [
-        _plot(
-            plots.roc(radiographs),
+        plot_of(
+            roc(labels, probabilities, threshold),
             "ROC curve with its 95 % band; the dot is the operating point",
             f"ROC curve: area {figures['AUC']}; the operating point has {point}.",
         ),
-        _plot(
-            plots.reliability_diagram(radiographs),
+        plot_of(
+            reliability_diagram(labels, probabilities),
             "Reliability: dots on the line mean what they say; larger dots are more radiographs",
             f"Reliability diagram: the expected calibration error is {error}.",
         ),
-        _plot(
-            plots.histogram(radiographs.probabilities, radiographs.labels, radiographs.threshold),
+        plot_of(
+            histogram(probabilities, labels, threshold),
             "Probabilities; the dotted line is the threshold",
-            f"Histogram of the probabilities of {radiographs.labels.size} radiographs by their label.",
+            f"Histogram of the probabilities of {labels.size} radiographs by their label.",
         ),
-        _plot(
-            plots.decision_curve(radiographs),
+        plot_of(
+            decision_curve(radiographs),
             "Decision curve: where the network's line is above both others, following it does most good",
             "Net benefit over thresholds, beside calling all radiographs fractured, and none.",
         ),
     ]
-
-
-def _plot(svg: str, caption: str, says: str) -> dict[str, Any]:
-    return {"svg": Markup(svg), "caption": caption, "says": says}  # noqa: S704, drawn here from numbers
 
 
 def _galleries(found: Evaluation) -> list[dict[str, Any]]:
@@ -218,14 +233,13 @@ def _galleries(found: Evaluation) -> list[dict[str, Any]]:
 
 def _picture(found: Evaluation, row: int, probability: float) -> dict[str, str]:
     image = found.subjects.images[row]
-    stream = io.BytesIO()
-    _shown(found, found.subjects.root / image.path).convert("RGB").save(stream, "JPEG", quality=80)
     label = found.spec.labels[image.label or 0]
-    return {
-        "data": base64.b64encode(stream.getvalue()).decode(),
-        "caption": f"{Path(image.path).name}: probability {probability:.3f}, labelled {label}",
-        "says": f"Radiograph labelled {label}, probability of a fracture {probability:.3f}.",
-    }
+    return picture_of(
+        _shown(found, found.subjects.root / image.path),
+        _SIDE * 2,
+        f"{Path(image.path).name}: probability {probability:.3f}, labelled {label}",
+        f"Radiograph labelled {label}, probability of a fracture {probability:.3f}.",
+    )
 
 
 def _shown(found: Evaluation, path: Path) -> Image.Image:
@@ -239,9 +253,7 @@ def _shown(found: Evaluation, path: Path) -> Image.Image:
         except EdgeError:
             heatmap = None
         if heatmap is not None:
-            picture = draw_overlay(read_grey(path, _SIDE), from_dict(heatmap))
-            picture.thumbnail((_SIDE * 2, _SIDE * 2))
-            return picture
+            return draw_overlay(read_grey(path, _SIDE), from_dict(heatmap))
     picture = Image.fromarray(read_grey(path, _SIDE))
     picture.thumbnail((_SIDE, _SIDE))
     return picture

@@ -20,6 +20,15 @@ from export.parity.measures import NOT_JUDGED, FileParity, Parity, lower_bound, 
 PASSED, FAILED, TOO_SMALL = "passed", "failed", "too small"
 CLAIM = 0.02  # share of changed decisions that the upper 95 % bound has to exclude, or the limit where that is wider
 
+_MEANINGS = {
+    PASSED: "On these images the int8 files keep every limit of the gate, and the images are enough to say so: "
+    "they decide as the trained network does. That says nothing of how well the network knows fractures.",
+    FAILED: "On these images an int8 file is shown to break a limit of the gate: it does not decide as the trained "
+    "network does, and should not take its place.",
+    TOO_SMALL: "No limit of the gate is shown to be broken, but the images are too few to say that the int8 files "
+    "decide as the trained network does.",
+    NOT_JUDGED: "There is no int8 file to judge: float files give the trained network's probabilities, up to rounding.",
+}
 _WORST_FIRST = (FAILED, TOO_SMALL, PASSED)
 _ROUNDING = 1e-9  # 0.99 - 0.98 is 0.010000000000000009 in float64: a figure at its limit keeps it
 _MOST_RADIOGRAPHS = 10_000_000  # a claim that needs more is out of reach
@@ -100,6 +109,11 @@ def judge(parity: Parity, limits: Limits, independent: bool) -> Parity:
     verdicts = {one.verdict for one in files}
     worst = next((verdict for verdict in _WORST_FIRST if verdict in verdicts), NOT_JUDGED)
     return replace(parity, files=files, verdict=worst, limits=None if worst == NOT_JUDGED else limits.to_dict())
+
+
+def meaning_of(verdict: str) -> str:
+    """A verdict in one sentence, for people who read it on a page."""
+    return _MEANINGS[verdict]
 
 
 def require_passed(parity: Parity, table: str) -> None:

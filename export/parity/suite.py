@@ -63,16 +63,32 @@ class Suite:
     reference: str  # which answers the files were held to
     reference_probabilities: NDArray[np.floating]  # (N,)
     names: tuple[str, ...]  # (N,), of the images
+    images_u8: NDArray[np.uint8]  # (N, S, S), as the network sees them
     answers: tuple[FileAnswers, ...]  # in the order of the parity's files
     layers: dict[str, list[LayerNoise]]  # by int8 file
     not_run: tuple[str, ...]  # engines that were left out, a sentence each
 
     def worst(self, count: int) -> list[int]:
         """Rows of the images with the largest difference of any int8 file, largest first."""
+        return [int(row) for row in np.argsort(-self._differences().max(axis=0), kind="stable")[:count]]
+
+    def changed(self) -> list[int]:
+        """Rows of the images that any of these files decides otherwise than the reference, largest difference first."""
+        threshold = self.parity.threshold
+        otherwise = (self._judged() >= threshold) != (self.reference_probabilities >= threshold)
+        return [row for row in self.worst(len(self.names)) if otherwise[:, row].any()]
+
+    def furthest(self, row: int) -> float:
+        """The probability of these files that lies furthest from the reference's."""
+        return float(self._judged()[int(np.argmax(self._differences()[:, row])), row])
+
+    def _judged(self) -> NDArray[np.float64]:
+        """(f, N) probabilities of the int8 files, or of all where there is none."""
         of_int8 = [one.probabilities for one in self.answers if one.precision != FLOAT32]
-        given = np.stack(of_int8 or [one.probabilities for one in self.answers])
-        largest = np.abs(given.astype(np.float64) - self.reference_probabilities).max(axis=0)
-        return [int(row) for row in np.argsort(-largest, kind="stable")[:count]]
+        return np.stack(of_int8 or [one.probabilities for one in self.answers]).astype(np.float64)
+
+    def _differences(self) -> NDArray[np.float64]:
+        return np.abs(self._judged() - self.reference_probabilities)
 
     def to_dict(self, worst: int) -> dict[str, Any]:
         """A dict of plain JSON types, with so many of the worst images."""
@@ -132,7 +148,10 @@ def run_suite(sources: Sources, limits: Limits, layer_images: int) -> Suite:
     log.info("comparing layers")
     chosen = np.linspace(0, len(names) - 1, min(layer_images, len(names))).astype(int)
     layers = _layers(sources.bundle, specs, evaluation.images_u8[chosen])
-    return Suite(parity, reference, evaluation.reference, names, tuple(answers), layers, tuple(dict.fromkeys(not_run)))
+    return Suite(
+        *(parity, reference, evaluation.reference, names, evaluation.images_u8),
+        *(tuple(answers), layers, tuple(dict.fromkeys(not_run))),
+    )
 
 
 def _network(sources: Sources, manifest: dict[str, Any]) -> FloatNetwork | None:
@@ -175,7 +194,10 @@ def _with_reference(
         from export.convert import grey_network
 
         model = grey_network.load_network(network.model, network.spec.size)
-        reference, whose = grey_network.float_probabilities(model, images.images_u8), f"{network.model} (Keras)"
+        reference, whose = (
+            grey_network.float_probabilities(model, images.images_u8),
+            f"{network.model.parent.name}/{network.model.name} (Keras)",
+        )
     else:
         name = next((name for name, spec in specs.items() if spec.input.dtype == FLOAT32), None)
         if name is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_runtime.errors import DataError
+from train.pages import is_page_of
 
 REPORT = "report.html"
-HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Audit of '  # of every page of an audit
+COMMAND = "edge-audit"
 
 
 def refuse_other_report(folder: Path) -> None:
@@ -17,8 +18,5 @@ def refuse_other_report(folder: Path) -> None:
         DataError: it is.
     """
     path = folder / REPORT
-    if not path.exists():
-        return
-    with path.open("rb") as stream:
-        if stream.read(len(HEAD.encode())) != HEAD.encode():
-            raise DataError(f"--out {folder}: holds another {REPORT}; nothing was overwritten, name another folder")
+    if path.exists() and not is_page_of(COMMAND, path):
+        raise DataError(f"--out {folder}: holds another {REPORT}; nothing was overwritten, name another folder")
