@@ -1,12 +1,18 @@
-"""How the audit's neighbour search grows: 1,000, 10,000 and 100,000 simulated images, planted copies among them.
+"""How the audit grows: its neighbour search on simulated descriptors, and the whole of it on phantoms.
 
-    python -m benchmarks.audit_scale
+    python -m benchmarks.audit_scale                                        # 1,000, 10,000 and 100,000 simulated images
+    python -m benchmarks.audit_scale --images 1000000 --folder /large/disk  # 11 GB of descriptors, 4 GB of index
+    python -m benchmarks.audit_scale --phantoms --images 1000 10000         # edge-audit on files
 
 The descriptors are unit vectors of the real size and number a view, drawn around cluster centres so that they are as
-hard to tell apart as radiographs of one body part; one image in ten has a near copy. Decoding and comparing are linear
-in the number of images (each is compared with a fixed number of neighbours at most), so this search is what could grow
-faster. Shown: seconds, seconds / (n log n), the share of planted copies found among the candidates, memory, and how
-many distances one question costs: the part of the growth that is the algorithm's and not the memory's.
+hard to tell apart as radiographs of one body part; one image in ten has a near copy. They are read from a file, as the
+audit reads them. Decoding and comparing are linear in the number of images (each is compared with a fixed number of
+neighbours at most), so this search is what could grow faster. Shown: seconds, seconds / (n log n), the share of planted
+copies found among the candidates, peak memory of a process that does nothing else, and how many distances one question
+costs: the part of the growth that is the algorithm's and not the memory's.
+
+Phantoms: files of 192 pixels, ten of each phantom, turned by any angle; shown are the seconds and the peak memory of
+`edge-audit`, how many groups it finds, and how many there are.
 """
 
 from __future__ import annotations
@@ -14,78 +20,163 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from train.audit.copies.fingerprint import CENTRED, DISCS
+from train.audit.copies.fingerprint import CENTRED, DIMENSIONS, DISCS
 from train.audit.copies.neighbours import build_index, find_candidates
+from train.phantom import draw
 
-DIMENSIONS = 176  # of a real fingerprint
 POSES = 200  # clusters: body parts in poses
 QUESTIONS, ANSWERS = 1_000, 24  # asked to count distances; answers to each, as the audit asks for
 SPREAD, COPY_NOISE = 0.6, 0.12  # of an image around its pose, of a copy around its original; relative to a centre of 1
+BLOCK = 5_000  # images drawn at a time
+FILES_A_PHANTOM = 10
 
 
-def simulate(images: int, seed: int) -> tuple[NDArray[np.float32], int]:
-    """(float32 (images, discs, DIMENSIONS) unit vectors, number of copies); copies stand at the end, in order."""
-    rng = np.random.default_rng(seed)
-    copies = images // 10
-    originals = images - copies
-    poses = _unit(rng.standard_normal((POSES, DIMENSIONS), np.float32))
-    poses = poses[rng.integers(POSES, size=originals)]
-    vectors = np.empty((images, len(DISCS), DIMENSIONS), np.float32)
-    for disc in range(len(DISCS)):
-        around = SPREAD * _unit(rng.standard_normal((originals, DIMENSIONS), np.float32))
-        vectors[:originals, disc] = _unit(poses + around)
-        noise = COPY_NOISE * _unit(rng.standard_normal((copies, DIMENSIONS), np.float32))
-        vectors[originals:, disc] = _unit(vectors[:copies, disc] + noise)
-    return vectors, copies
+class Simulated:
+    """Descriptors in a file; copies stand at the end, in order."""
+
+    def __init__(self, path: Path, images: int) -> None:
+        self.path, self.images, self.copies = path, images, images // 10
+        self.owners = np.arange(images, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return self.images
+
+    def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
+        row = len(DISCS) * DIMENSIONS
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(start * row * 4)
+            found = np.fromfile(stream, np.float32, (stop - start) * row)
+        return found.reshape(-1, len(DISCS), DIMENSIONS)
+
+    def draw(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        poses = unit(rng.standard_normal((POSES, DIMENSIONS), np.float32))
+        originals = self.images - self.copies
+        with self.path.open("wb") as stream:
+            for start in range(0, originals, BLOCK):
+                count = min(BLOCK, originals - start)
+                centres = poses[rng.integers(POSES, size=count)][:, None]
+                unit(centres + SPREAD * unit(rng.standard_normal((count, len(DISCS), DIMENSIONS), np.float32))).tofile(
+                    stream
+                )
+            stream.flush()
+            for start in range(0, self.copies, BLOCK):
+                copied = self.vectors(start, min(start + BLOCK, self.copies))
+                unit(copied + COPY_NOISE * unit(rng.standard_normal(copied.shape, np.float32))).tofile(stream)
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def measure(images: int, seed: int) -> dict[str, float]:
-    vectors, copies = simulate(images, seed)
+def measure_search(folder: Path, images: int, seed: int) -> dict[str, float]:
+    views = Simulated(folder / "descriptors", images)
+    views.draw(seed)
     start, start_cpu = time.perf_counter(), time.process_time()
-    candidates = find_candidates(vectors, np.arange(images))
+    candidates = find_candidates(views, folder)
     seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    pairs = {(min(a, b), max(a, b)) for a, b in zip(candidates.first.tolist(), candidates.second.tolist(), strict=True)}
-    found = sum((copy, images - copies + copy) in pairs for copy in range(copies))
+    peak = getrusage(RUSAGE_SELF).ru_maxrss / 1e3  # before the distances are counted, with an index of their own
+    low, high = np.minimum(candidates.first, candidates.second), np.maximum(candidates.first, candidates.second)
+    wanted = low < views.copies
+    found = np.sum(high[wanted] == low[wanted] + images - views.copies)
     return {
         "images": images,
         "vectors indexed": images * len(CENTRED),
         "seconds": seconds,
         "CPU seconds": cpu,
         "CPU microseconds / (n log2 n)": cpu * 1e6 / (images * math.log2(images)),
-        "copies found": found / copies,
-        "candidate pairs an image": len(pairs) / images,
-        "distances a question": distances_a_question(vectors),
-        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "copies found": float(found) / views.copies,
+        "candidate pairs an image": len(low) / images,
+        "distances a question": distances_a_question(views) if images <= 100_000 else math.nan,
+        "peak MB": peak,
     }
 
 
-def distances_a_question(vectors: NDArray[np.float32]) -> float:
+def distances_a_question(views: Simulated) -> float:
     """Distances that the index calculates to answer one fingerprint, on average."""
-    index = build_index(vectors[:, : len(CENTRED)].reshape(-1, DIMENSIONS))
-    questions = np.ascontiguousarray(vectors[:: max(1, len(vectors) // QUESTIONS), 0])
+    index = build_index(views, 0, len(views))
+    step = max(1, len(views) // QUESTIONS)
+    questions = np.concatenate([views.vectors(at, at + 1)[:, 0] for at in range(0, len(views), step)])
     return index.search(questions, ANSWERS).computed_distances / len(questions)
+
+
+def measure_audit(folder: Path, images: int, seed: int) -> dict[str, float]:
+    data = folder / "data"
+    plant(data, images, seed)
+    command = [sys.executable, "-m", "train.audit.cli", str(data), "--json"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    timed = ["/usr/bin/time", "-f", "peak %M CPU %U %S", *command]
+    start = time.perf_counter()
+    done = subprocess.run(timed, capture_output=True, text=True, check=True, env=environment)
+    seconds = time.perf_counter() - start
+    told = re.search(r"^peak (\d+) CPU ([\d.]+) ([\d.]+)$", done.stderr, re.MULTILINE)
+    if told is None:
+        raise RuntimeError(done.stderr)
+    groups = json.loads(done.stdout)["groups"]
+    phantoms = [{Path(path).stem.split("-")[0] for path in group} for group in groups]
+    cpu = float(told[2]) + float(told[3])
+    return {
+        "images": images,
+        "seconds": seconds,
+        "CPU seconds": cpu,
+        "CPU microseconds / (n log2 n)": cpu * 1e6 / (images * math.log2(images)),
+        "phantoms": -(-images // FILES_A_PHANTOM),
+        "groups": len(groups),
+        "groups of several phantoms": sum(len(group) > 1 for group in phantoms),
+        "peak MB": int(told[1]) / 1e3,
+    }
+
+
+def plant(data: Path, images: int, seed: int) -> None:
+    """Writes so many files, ten of each phantom: one as it was drawn, nine turned."""
+    jobs = [(data, seed, phantom, images) for phantom in range(-(-images // FILES_A_PHANTOM))]
+    for name in ("fractured", "normal"):
+        (data / name).mkdir(parents=True)
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        pool.map(plant_one, jobs, chunksize=20)
+
+
+def plant_one(job: tuple[Path, int, int, int]) -> None:
+    data, seed, phantom, images = job
+    image = Image.fromarray(draw(seed, phantom, phantom % 2).image_u8)
+    rng = np.random.default_rng([seed, phantom])
+    for number in range(min(FILES_A_PHANTOM, images - phantom * FILES_A_PHANTOM)):
+        turned = image.rotate(float(rng.uniform(1, 359)), Image.Resampling.BICUBIC) if number else image
+        turned.save(data / ("normal", "fractured")[phantom % 2] / f"{phantom:06d}-{number}.png", compress_level=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--phantoms", action="store_true", help="draw files and audit them")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where files are made for the time of the run")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()
     rows = []
     for images in options.images:
-        rows.append(measure(images, options.seed))
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            given = (Path(folder), images, options.seed)
+            if options.phantoms:
+                rows.append(measure_audit(*given))
+            else:
+                # A process of its own: the peak of the one before would count for it.
+                with multiprocessing.get_context("spawn").Pool(1) as alone:
+                    rows.append(alone.apply(measure_search, given))
         print("  ".join(f"{name}: {value:.4g}" for name, value in rows[-1].items()), flush=True)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=2) + "\n")

@@ -40,9 +40,14 @@ def new_draft_folder(target: Path, mode: int = 0o777) -> tuple[Path, int]:
 
 
 @contextlib.contextmanager
-def scratch_folder(purpose: str) -> Iterator[Path]:
-    """A folder for temporary files, for this user alone, until the block ends; those of killed processes go first."""
-    place = Path(tempfile.gettempdir())
+def scratch_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
+    """A folder for temporary files, for this user alone, until the block ends; those of killed processes go first.
+
+    Args:
+        purpose: part of its name.
+        place: where it is made; None: where the system has its temporary files.
+    """
+    place = place or Path(tempfile.gettempdir())
     clear_drafts(place)
     draft, held = new_draft_folder(place / purpose, 0o700)
     try:

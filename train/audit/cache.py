@@ -9,11 +9,16 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import PIL
 
+from edge_runtime.drafts import scratch_folder
+from edge_runtime.errors import StorageError
 from edge_runtime.images import DECODING_VERSION
 from edge_runtime.whole_files import write_whole
 
@@ -43,6 +48,33 @@ def store(kind: str, key: str, value: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # What a power cut leaves of it is not JSON, and made anew: not worth waiting for the disk.
         write_whole(path, json.dumps(value), durable=False)
+
+
+@contextlib.contextmanager
+def work_folder(purpose: str, least_bytes: int) -> Iterator[Path]:
+    """A folder for what does not fit into memory, until the block ends; what killed processes left goes first.
+
+    It lies in the cache, for the system's folder of temporary files may itself be memory; there only where the cache
+    cannot be written.
+
+    Raises:
+        StorageError: less space is free than is needed.
+    """
+    place = (cache_folder() / "audit").absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        pass
+    if not os.access(place, os.W_OK | os.X_OK) or not place.is_dir():
+        place = Path(tempfile.gettempdir())
+    with scratch_folder(purpose, place) as folder:
+        free = shutil.disk_usage(folder).free
+        if free < least_bytes:
+            raise StorageError(
+                f"{place}: {least_bytes / 1e9:.1f} GB are needed for views of the images, {free / 1e9:.1f} GB are free;"
+                " name another folder in XDG_CACHE_HOME"
+            )
+        yield folder
 
 
 def _path(kind: str, key: str) -> Path:

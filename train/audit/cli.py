@@ -43,7 +43,7 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
     DATA contains folders train, val and test with class folders inside, or only class folders. It is not changed.
     """
     from train.audit.cleaning import write_clean
-    from train.audit.findings import audit
+    from train.audit.findings import Means, audit
     from train.audit.layout import refuse_inside
     from train.audit.progress import show_progress
     from train.audit.report_file import refuse_other_report
@@ -56,7 +56,7 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
     if out is not None:
         refuse_other_report(out)
     with messages_on_standard_error(), show_progress() as progress:
-        findings = audit(data, options["positive"], options["seed"], progress, table=options["groups"])
+        findings = audit(data, options["positive"], options["seed"], Means(progress), table=options["groups"])
     if as_json:
         echo_result(json.dumps(findings.to_dict(), indent=1))
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from edge_runtime.hashing import sha256_of
 from edge_runtime.images import DICOM, read_image
 from train.audit import cache
 from train.audit.patient_hashes import patient_in
+from train.audit.workers import THREADS, Workers
 
 BLANK_SPREAD = 5  # grey levels between the percentiles below; less is a blank image
 _BLANK_PERCENTILES = (0.5, 99.5)  # a few specks do not make a blank image a radiograph
-_WORKERS = 2  # decoding and hashing release the interpreter lock, so threads suffice
 _GONE, _FORBIDDEN = "the file is gone or its link leads nowhere", "no permission to read the file"
 
 
@@ -42,7 +42,9 @@ class Content:
 Known = dict[str, tuple[list[int], Content | str]]  # path -> (size and time of change, content or why there is none)
 
 
-def read_contents(root: Path, paths: list[str], progress: Callable[[int, int], None]) -> list[Content | str]:
+def read_contents(
+    root: Path, paths: list[str], progress: Callable[[int, int], None], workers: Workers = THREADS
+) -> list[Content | str]:
     """The content, or why there is none, of each file below root.
 
     Files whose size and time of change are those of an earlier call are not read again.
@@ -56,7 +58,7 @@ def read_contents(root: Path, paths: list[str], progress: Callable[[int, int], N
     fresh = [path for path in paths if path not in known or known[path][0] != stamps[path]]
     if fresh:
         known.update(
-            zip(fresh, zip([stamps[p] for p in fresh], _read(root, fresh, progress), strict=True), strict=True)
+            zip(fresh, zip([stamps[p] for p in fresh], _read(root, fresh, progress, workers), strict=True), strict=True)
         )
         known = {path: known[path] for path in paths}
         cache.store("contents", key, {path: [stamp, _plain(content)] for path, (stamp, content) in known.items()})
@@ -81,23 +83,24 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _read(root: Path, paths: list[str], progress: Callable[[int, int], None]) -> list[Content | str]:
-    with ThreadPoolExecutor(_WORKERS) as workers:
-        hashes = list(workers.map(lambda path: _hash_file(root / path), paths))
-        decoded: dict[str, Content | str] = {why: why for why in (_GONE, _FORBIDDEN)}
-        firsts: dict[str, str] = {}
-        for sha256, path in zip(hashes, paths, strict=True):
-            if sha256 not in decoded:
-                firsts.setdefault(sha256, path)
-        contents = workers.map(lambda path: _decode(root / path), firsts.values())
-        for done, (sha256, content) in enumerate(zip(firsts, contents, strict=True), 1):
-            decoded[sha256] = content if isinstance(content, str) else replace(content, sha256=sha256)
-            progress(done, len(firsts))
+def _read(root: Path, paths: list[str], progress: Callable[[int, int], None], workers: Workers) -> list[Content | str]:
+    root = root.absolute()  # processes elsewhere have other current folders
+    hashes = list(workers.map(partial(_hash_file, root), paths))
+    decoded: dict[str, Content | str] = {why: why for why in (_GONE, _FORBIDDEN)}
+    firsts: dict[str, str] = {}
+    for sha256, path in zip(hashes, paths, strict=True):
+        if sha256 not in decoded:
+            firsts.setdefault(sha256, path)
+    contents = workers.map(partial(_decode, root), list(firsts.values()))
+    for done, (sha256, content) in enumerate(zip(firsts, contents, strict=True), 1):
+        decoded[sha256] = content if isinstance(content, str) else replace(content, sha256=sha256)
+        progress(done, len(firsts))
     return [decoded[sha256] for sha256 in hashes]
 
 
-def _hash_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, or why it has none."""
+def _hash_file(root: Path, name: str) -> str:
+    """Hexadecimal SHA-256 of a file below root, or why it has none."""
+    path = root / name
     try:
         return sha256_of(path)
     except FileNotFoundError:
@@ -108,8 +111,9 @@ def _hash_file(path: Path) -> str:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _decode(path: Path) -> Content | str:
-    """The content of an image file (without the hash of its bytes), or why it has none."""
+def _decode(root: Path, name: str) -> Content | str:
+    """The content of an image file below root (without the hash of its bytes), or why it has none."""
+    path = root / name
     try:
         decoded = read_image(path)
     except ImageError as error:

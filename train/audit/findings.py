@@ -19,6 +19,7 @@ from train.audit.levels import SPLITS
 from train.audit.shortcuts import measure_shortcuts
 from train.audit.splitting import LeakMatrix, leak_matrix, split_by_folders
 from train.audit.wording import counted
+from train.audit.workers import THREADS, Workers
 
 SHORTCUT_MOST = 0.75  # AUC; what tells the label better than this makes every figure doubtful
 TEST_LEAST = 20  # radiographs of each class in the test split; fewer measure nothing
@@ -66,11 +67,19 @@ class Findings:
         }
 
 
+@dataclass(frozen=True)
+class Means:
+    """What an audit is done with."""
+
+    progress: Progress | None = None  # called with (stage, done, total)
+    workers: Workers = THREADS
+
+
 def audit(
     root: Path,
     positive: str | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    means: Means | None = None,
     shortcuts: bool = True,
     table: Path | None = None,
 ) -> Findings:
@@ -80,7 +89,7 @@ def audit(
         root: its folder.
         positive: name of the positive class folder, where it cannot be told.
         seed: of the cross-validation of shortcuts.
-        progress: called with (stage, done, total).
+        means: None: in this process, and nobody is told of progress.
         shortcuts: whether to measure them.
         table: CSV that tells patients; see `patients.with_groups`.
 
@@ -88,8 +97,9 @@ def audit(
         DataError: nothing can be made from the folder, or the table is not about it.
         StorageError: it cannot be read.
     """
-    inventory = patients.with_groups(take_inventory(root, positive, progress), table)
-    links = find_links(inventory, progress)
+    progress, workers = (means or Means()).progress, (means or Means()).workers
+    inventory = patients.with_groups(take_inventory(root, positive, progress, workers), table)
+    links = find_links(inventory, progress, workers)
     groups = group_by_links(inventory, links)
     together = keep_together(inventory, groups)
     members = _members(groups)

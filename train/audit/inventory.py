@@ -12,6 +12,7 @@ from train.audit.classes import POSITIVE, normalise, resolve_labels
 from train.audit.contents import Content, read_contents
 from train.audit.layout import Placement, find_files, place_files
 from train.audit.levels import advice
+from train.audit.workers import THREADS, Workers
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
 
@@ -51,13 +52,16 @@ class Inventory:
     labels: tuple[str, str]  # class names: (negative, positive)
 
 
-def take_inventory(root: Path, positive: str | None = None, progress: Progress | None = None) -> Inventory:
+def take_inventory(
+    root: Path, positive: str | None = None, progress: Progress | None = None, workers: Workers = THREADS
+) -> Inventory:
     """Every file below root, decoded once and hashed.
 
     Args:
         root: `train|val|test` folders with class folders inside, or class folders alone.
         positive: name of the positive class folder, where it cannot be told from its name.
         progress: called with (stage, done, total) after each decoded file.
+        workers: hash and decode.
 
     Raises:
         DataError: no image can be read, or the folders are not two classes.
@@ -67,7 +71,7 @@ def take_inventory(root: Path, positive: str | None = None, progress: Progress |
     placements, misplaced = place_files(files)
     unreadable = [Unreadable(path, why) for path, why in [*skipped, *misplaced]]
     paths = [placement.path for placement in placements]
-    contents = read_contents(root, paths, _stage(progress))
+    contents = read_contents(root, paths, _stage(progress), workers)
     readable: list[tuple[Placement, Content]] = []
     for placement, content in zip(placements, contents, strict=True):
         if isinstance(content, str):

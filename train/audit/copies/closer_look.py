@@ -7,7 +7,6 @@ scale of a few pixels agree only in copies: this is where they are told apart.
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,10 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from edge_runtime.images import read_grey
 from train.audit.copies.coherence import phase_coherence
+from train.audit.copies.neighbours import Ints
 from train.audit.copies.registration import Images, Maps, compose, correlate, refine
 from train.audit.copies.smoothing import pool, smooth
+from train.audit.copies.view_files import ViewFiles
 from train.audit.copies.views import disc, remove_white_corners, view_half_sides
 
 SIDE = 192  # pixels of the compared square
@@ -32,14 +33,12 @@ _CACHED_IMAGES = 64
 class CloserLook:
     """Compares files of one data set at full resolution."""
 
-    def __init__(self, paths: list[Path], view_images: NDArray[np.int64], view_kinds: NDArray[np.int64]) -> None:
-        """Remembers the paths of the images, and image and kind (0 or 1) of each view."""
-        self._paths, self._view_images, self._view_kinds = paths, view_images, view_kinds
-        self._read = lru_cache(_CACHED_IMAGES)(lambda image: remove_white_corners(read_grey(paths[image])))
+    def __init__(self, views: ViewFiles) -> None:
+        """Remembers which image each view is of, and where that image is."""
+        self._views = views
+        self._read = lru_cache(_CACHED_IMAGES)(lambda image: remove_white_corners(read_grey(views.path(image))))
 
-    def compare(
-        self, first: NDArray[np.int64], second: NDArray[np.int64], maps: Maps
-    ) -> tuple[Maps, NDArray[np.float64], NDArray[np.float64]]:
+    def compare(self, first: Ints, second: Ints, maps: Maps) -> tuple[Maps, NDArray[np.float64], NDArray[np.float64]]:
         """(better maps, agreement and phase coherence, both at most 1) of n pairs under maps of scale 1 or more."""
         linear = maps[:, :, :2]
         # The square holds the part of the first view that the second one shows.
@@ -55,14 +54,14 @@ class CloserLook:
         unframes[:, [0, 1], [0, 1]] = 1 / shown[:, None]
         return compose(compose(maps, frames), compose(corrections, unframes)), agreement, coherence
 
-    def _render(self, views: NDArray[np.int64], maps: Maps) -> Images:
+    def _render(self, views: Ints, maps: Maps) -> Images:
         """float32 (n, SIDE, SIDE), grey 0 to 255: views through maps from the compared square."""
         return np.stack([self._render_one(view, one) for view, one in zip(views, maps, strict=True)])
 
     def _render_one(self, view: int, view_map: NDArray[np.float64]) -> NDArray[np.float32]:
-        grey_u8 = self._read(int(self._view_images[view]))
+        grey_u8 = self._read(int(self._views.owners[view]))
         height, width = grey_u8.shape
-        half = np.array(view_half_sides(width, height)[self._view_kinds[view]])
+        half = np.array(view_half_sides(width, height)[self._views.kinds[view]])
         to_file = view_map * half[:, None]
         to_file[:, 2] += (width / 2, height / 2)
         return _transform(grey_u8, to_file)

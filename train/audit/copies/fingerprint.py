@@ -31,6 +31,7 @@ RINGS = 16
 ANGLES = 64  # samples along a ring
 ORDERS = 20  # Fourier orders kept, for the angle between two views
 _FINGERPRINT_ORDERS = 10  # higher ones do not survive a shifted centre
+DIMENSIONS = RINGS * (_FINGERPRINT_ORDERS + 1)  # of a fingerprint
 _INNER, _OUTER = 0.12, 0.97  # of the disc's radius: innermost and outermost ring
 _RING_RADII = np.linspace(_INNER, _OUTER, RINGS).astype(np.float32)
 _CONSTANT_WEIGHT = 0.7  # of order 0, which carries brightness
@@ -52,7 +53,7 @@ def fingerprint(normalised: NDArray[np.float32]) -> Fingerprints:
         rings = np.asarray((_sampler(*disc) @ flat.T).T).reshape(-1, RINGS, ANGLES)
         transform = np.fft.rfft(rings, axis=2).astype(np.complex64) * np.sqrt(_RING_RADII)[:, None]
         vectors.append(_unit_vectors(np.abs(transform[:, :, : _FINGERPRINT_ORDERS + 1])))
-        # Half floats: a tenth of a percent changes no angle, and spectra are most of what an image keeps in memory.
+        # Half floats: a tenth of a percent changes no angle, and spectra are a quarter of what is stored of an image.
         spectra.append(np.ascontiguousarray(transform[:, :, 1 : ORDERS + 1]).view(np.float32).astype(np.float16))
     return Fingerprints(np.stack(vectors, 1), np.stack(spectra, 1))
 

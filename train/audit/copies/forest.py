@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Forest:
             image = self._root[image]
         return image
 
-    def joined(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def joined(self, first: NDArray[np.integer[Any]], second: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Whether each two images are in one group already, bool (n,)."""
         pairs = zip(first.tolist(), second.tolist(), strict=True)
         return np.array([self.find(a) == self.find(b) for a, b in pairs], bool)

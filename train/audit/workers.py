@@ -1,0 +1,37 @@
+"""Who does the work of an audit: threads of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_THREADS = 2  # decoding, hashing and the linear algebra release the interpreter lock
+
+
+class Workers(Protocol):
+    """Hands out work."""
+
+    @property
+    def shard_vectors(self) -> int | None:
+        """Fingerprints in one index, at most; None: all in one."""
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """The function of each item, in the items' order. Both may be pickled, and a call may be repeated."""
+
+
+class Threads:
+    """Threads of this process."""
+
+    shard_vectors = None
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """As `Workers.map`."""
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(function, items)
+
+
+THREADS = Threads()
