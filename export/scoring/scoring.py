@@ -6,9 +6,7 @@ that is judged twice gives the same file.
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.bundle import model_path, open_model
-from edge_runtime.errors import DependencyError, EdgeError, ImageError, StorageError
+from edge_runtime.errors import EdgeError, ImageError, StorageError
 from export.scoring.archive import Archive
 from export.scoring.plan import Plan, PlanFacts
 from export.scoring.records import answer_row, failure_row, write_part
+from train.cluster import open_ray
 
-INSTALL = 'pip install "fracture-edge[ray]"'
-_OBJECT_STORE_BYTES = 80 << 20  # Ray's least: what passes between processes are numbers of parts
 _TELL_S = 10.0  # seconds between two lines about progress
 
 log = logging.getLogger(__name__)
@@ -122,37 +119,6 @@ def score(request: ScoreRequest) -> ScoreSummary:
     finally:
         if request.ray_address is None:
             ray.shutdown()
-
-
-def open_ray(address: str | None) -> Any:
-    """Ray, connected to a cluster or started here.
-
-    Args:
-        address: of a cluster that runs, such as `auto` or `10.0.0.1:6379`; None starts one on this machine.
-
-    Raises:
-        DependencyError: it is not installed.
-        StorageError: there is no cluster at that address.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its warning about a default that will change
-    try:
-        ray = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ModuleNotFoundError as error:
-        raise DependencyError(f"Ray is not installed ({error.name}): {INSTALL}") from error
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    here = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_node_ip_address": "127.0.0.1"}
-    try:
-        ray.init(address=address, **quiet) if address else ray.init(**here, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise StorageError(f"Ray {address or ''}: cannot be reached: {error}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    for name in ("ray", "ray.data"):  # which set themselves up when they are imported
-        logging.getLogger(name).setLevel(logging.ERROR)
-    context.print_on_execution_start = False
-    return ray
 
 
 def _results(ray: Any, request: ScoreRequest, parts: list[int], workers: int) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from edge_runtime import __version__
 from edge_runtime.command import Command, echo_result
 from edge_runtime.errors import GateError
 from edge_runtime.terminal_text import escaped, escaped_lines
+
+if TYPE_CHECKING:
+    from train.audit.workers import Workers
 
 
 @click.command(cls=Command)
@@ -36,6 +40,17 @@ from edge_runtime.terminal_text import escaped, escaped_lines
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Random seed of the split and of the cross-validation."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who works: threads of this process, or processes on Ray, of one machine or of many.",
+)
+@click.option(
+    "--ray-address",
+    help="With --engine ray: a cluster that runs, such as auto or HOST:6379.  [default: Ray starts here]",
+)
 @click.version_option(__version__, prog_name="edge-audit")
 def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **options: Any) -> None:
     """Find copies at any rotation, leaks between splits, contradictory labels and shortcuts in DATA.
@@ -55,8 +70,9 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
             refuse_inside(target, data, option)
     if out is not None:
         refuse_other_report(out)
-    with messages_on_standard_error(), show_progress() as progress:
-        findings = audit(data, options["positive"], options["seed"], Means(progress), table=options["groups"])
+    with messages_on_standard_error(), _workers(**options) as workers, show_progress() as progress:
+        means = Means(progress, workers)
+        findings = audit(data, options["positive"], options["seed"], means, table=options["groups"])
     if as_json:
         echo_result(json.dumps(findings.to_dict(), indent=1))
     else:
@@ -70,6 +86,14 @@ def main(data: Path, out: Path | None, write: Path | None, as_json: bool, **opti
         click.echo(escaped(f"cleaned copy: {count} images in {write}"), err=True)
     if options["strict"] and not findings.fit:
         raise GateError(verdict(findings))
+
+
+def _workers(engine: str, ray_address: str | None, **_: Any) -> AbstractContextManager[Workers]:
+    from train.audit.cluster_workers import RAY, workers_of
+
+    if ray_address is not None and engine != RAY:
+        raise click.UsageError("--ray-address goes with --engine ray")
+    return workers_of(engine, ray_address)
 
 
 if __name__ == "__main__":

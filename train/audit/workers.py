@@ -1,4 +1,4 @@
-"""Who does the work of an audit: threads of this process."""
+"""Who does the work of an audit: threads of this process, or processes on a cluster (`train.audit.cluster_workers`)."""
 
 from __future__ import annotations
 
