@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +54,20 @@ def radiograph_u8() -> NDArray[np.uint8]:
     image = np.clip(np.rint(waves + rng.normal(0, 3, waves.shape)), 0, 255).astype(np.uint8)
     image[0, :2] = 0, 255
     return image
+
+
+@pytest.fixture(scope="session")
+def require_schema() -> Callable[[str, Any], None]:
+    """Fails where a record is not as docs/schemas has it; the name is that of the file without its end."""
+
+    def require(name: str, record: Any) -> None:
+        from jsonschema import Draft202012Validator
+
+        schema = json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_bytes())
+        faults = Draft202012Validator(schema).iter_errors(record)
+        assert [f"{fault.json_path}: {fault.message[:200]}" for fault in faults] == []
+
+    return require
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,26 +44,43 @@ def images(tmp_path_factory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Written:
+    """What the commands wrote."""
+
+    pages: dict[str, Path]  # by kind
+    told: dict[str, Any]  # records of JSON, by the name of their schema
+
+
 @pytest.fixture(scope="session")
-def pages(images, tiny_bundle, tmp_path_factory) -> dict[str, Path]:
+def pages(written) -> dict[str, Path]:
     """Path of each page by its kind."""
+    return written.pages
+
+
+@pytest.fixture(scope="session")
+def written(images, tiny_bundle, tmp_path_factory) -> Written:
+    """All pages, and what is printed beside them."""
     out = tmp_path_factory.mktemp("pages")
+    told = {}
     commands = (
-        (edge_audit, [images, "--out", out / "audit"]),
-        (edge_evaluate, [tiny_bundle, images / "test", "--out", out / "evaluation"]),
+        ("edge-audit-1", edge_audit, [images, "--out", out / "audit", "--json"]),
+        ("edge-evaluate-1", edge_evaluate, [tiny_bundle, images / "test", "--out", out / "evaluation", "--json"]),
     )
-    for command, arguments in commands:
+    for schema, command, arguments in commands:
         done = CliRunner().invoke(command, [str(argument) for argument in arguments])
         assert done.exit_code == 0, done.output
+        told[schema] = json.loads(done.stdout)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.metrics.BOOTSTRAP_DRAWS", 50)  # pages are looked at here, not how sure their figures are
-        _write_run(out / "run", images)
-    _write_parity_and_bundle(out, tiny_bundle, images / "val")
-    return {name: out / name / "report.html" for name in ("audit", "evaluation", "run", "parity", "bundle")}
+        told["edge-train-1"] = _write_run(out / "run", images)
+    told["edge-parity-1"] = _write_parity_and_bundle(out, tiny_bundle, images / "val")
+    pages = {name: out / name / "report.html" for name in ("audit", "evaluation", "run", "parity", "bundle")}
+    return Written(pages, told)
 
 
-def _write_run(folder: Path, images: Path) -> None:
-    """The page of a leaking run whose answers are drawn from a seed, and whose settings name a folder."""
+def _write_run(folder: Path, images: Path) -> dict[str, Any]:
+    """Figures and page of a leaking run whose answers are drawn from a seed, and whose settings name a folder."""
     folder.mkdir()
     config = TrainConfig(
         "cnn", split="folders", accept_leak=True, image_size=32, weights="none", groups="/srv/secret/groups.csv"
@@ -73,7 +93,9 @@ def _write_run(folder: Path, images: Path) -> None:
         for phase in ("head", "fine-tuning")
         for epoch in (1, 2)
     ]
-    write_report(folder, config, data, _evaluation(data, probabilities), probabilities, history)
+    evaluation = _evaluation(data, probabilities)
+    write_report(folder, config, data, evaluation, probabilities, history)
+    return json.loads(json.dumps(evaluation.to_dict()))
 
 
 def _of_validation(epoch: int) -> dict[str, float]:
@@ -110,7 +132,7 @@ def _evaluation(data: SplitData, probabilities: np.ndarray) -> Evaluation:
     )
 
 
-def _write_parity_and_bundle(out: Path, bundle: Path, images: Path) -> None:
+def _write_parity_and_bundle(out: Path, bundle: Path, images: Path) -> dict[str, Any]:
     limits = Limits(auc=1.0, changed=1.0, distance=1.0, percentile_99=0.0, sensitivity=1.0, specificity=1.0)
     suite = run_suite(Sources(bundle, images, None, None, None), limits, 2)
     (out / "parity").mkdir()
@@ -128,3 +150,4 @@ def _write_parity_and_bundle(out: Path, bundle: Path, images: Path) -> None:
     )
     (out / "bundle").mkdir()
     (out / "bundle" / "report.html").write_bytes(report_html(facts, bundle))
+    return json.loads(json.dumps(suite.to_dict(5)))

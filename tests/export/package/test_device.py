@@ -50,7 +50,7 @@ def device(archive, newer_archive, tmp_path_factory) -> Install:
     return installed
 
 
-def test_commands_are_found_through_their_links(device, golden_images):
+def test_commands_are_found_through_their_links(device, golden_images, require_schema):
     links = device.prefix.parent / "links"
     assert {path.name for path in links.iterdir()} == set(COMMANDS)
     done = run(links / "edge-infer", "--json", golden_images[0])
@@ -60,7 +60,9 @@ def test_commands_are_found_through_their_links(device, golden_images):
         links / "edge-serve", "--dicom-port", 0, "--dicom-host", "0.0.0.0", "--state", device.prefix / "state"
     )
     assert refused.returncode == USAGE and "--dicom-allow" in refused.stderr  # past what needs pynetdicom
-    assert json.loads(run(links / "edge-device", "status", "--json").stdout)["prefix"] == str(device.prefix)
+    told = json.loads(run(links / "edge-device", "status", "--json").stdout)
+    require_schema("edge-device-status-1", told)
+    assert told["prefix"] == str(device.prefix)
 
 
 def test_going_back_is_one_rename_and_there_and_back_is_where_it_was(device):

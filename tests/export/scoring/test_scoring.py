@@ -48,11 +48,12 @@ def judged_once(archive: Path, out: Path) -> None:
     assert set(counts.values()) == {1}
 
 
-def test_every_image_has_its_answer_or_its_reason(archive, tmp_path, tiny_bundle):
+def test_every_image_has_its_answer_or_its_reason(archive, tmp_path, tiny_bundle, require_schema):
     out = tmp_path / "results"
     done = subprocess.run(command(archive, out, tiny_bundle, "--json"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    require_schema("edge-score-1", told)
     assert (told["images"], told["judged"], told["failed"], told["workers"]) == (61, 61, 1, 2)
     judged_once(archive, out)
     predictor = Predictor(tiny_bundle)
