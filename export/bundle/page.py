@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from edge_runtime import __version__
 from edge_runtime.bundle import INT8
+from edge_runtime.images import read_grey
 from export.bundle.facts import BundleFacts
 from export.bundle.golden import EXPECTED, FOLDER
 from export.bundle.model_card import LEAKED, quantisation, tried_table, versions
@@ -102,8 +101,7 @@ def _golden(facts: BundleFacts, folder: Path) -> list[dict[str, str]]:
         label = facts.spec.labels[int(probability >= facts.spec.threshold)]
         caption = f"{name}: {probability:.3f}, {label}"
         says = f"Generated phantom that {file} has to answer with {probability:.3f}"
-        with Image.open(folder / name) as image:
-            pictures.append(picture_of(image.copy(), _SIDE, caption, says))
+        pictures.append(picture_of(read_grey(folder / name), _SIDE, caption, says))
     return pictures
 
 

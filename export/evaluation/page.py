@@ -254,9 +254,7 @@ def _shown(found: Evaluation, path: Path) -> Image.Image:
             heatmap = None
         if heatmap is not None:
             return draw_overlay(read_grey(path, _SIDE), from_dict(heatmap))
-    picture = Image.fromarray(read_grey(path, _SIDE))
-    picture.thumbnail((_SIDE, _SIDE))
-    return picture
+    return Image.fromarray(read_grey(path, _SIDE))
 
 
 def _claims(found: Evaluation, request: EvaluationRequest) -> dict[str, str]:

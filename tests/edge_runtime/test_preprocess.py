@@ -92,12 +92,12 @@ SECOND_WAYS = {
 # the pictures of its page, and opens files for what grey does not tell, their colour.
 OF_THE_AUDIT = {
     "edge_runtime/preprocess.py": {
-        *("train/audit/colour.py", "train/audit/pictures.py", "train/audit/shortcuts.py"),
+        *("train/audit/colour.py", "train/audit/shortcuts.py"),
         *("train/audit/copies/closer_look.py", "train/audit/copies/views.py"),
         # Colours, and what the radiograph gate looks at: neither is what a network sees.
         *("edge_runtime/images.py", "edge_runtime/dicom/read.py", "edge_runtime/radiograph_gate.py"),
         # Pictures for people: of pages, and the map over a radiograph.
-        *("edge_runtime/serving/app.py", "edge_runtime/heatmap.py", "export/evaluation/page.py"),
+        *("edge_runtime/serving/app.py", "edge_runtime/heatmap.py", "train/pages/pictures.py"),
     },
     "edge_runtime/images.py": {"train/audit/colour.py"},
 }
