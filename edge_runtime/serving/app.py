@@ -21,11 +21,10 @@ from starlette.routing import Route
 from edge_runtime import __version__
 from edge_runtime.errors import ImageError, StorageError
 from edge_runtime.images import read_grey
-from edge_runtime.json_lines import failure_record
 from edge_runtime.serving.access import Access, RateLimit
 from edge_runtime.serving.bodies import expected_size, read_upload
 from edge_runtime.serving.gatekeeper import Gatekeeper
-from edge_runtime.serving.judging import Judging, QueueFull
+from edge_runtime.serving.judging import Judging, QueueFull, nameless_failure
 from edge_runtime.serving.metrics import CONTENT_TYPE, drift_text, untold_text
 from edge_runtime.serving.openapi import MOST_NUMBER, describe_interface
 from edge_runtime.serving.parts import Parts
@@ -110,25 +109,31 @@ class _Routes:
             try:
                 content = await run_in_threadpool(_picture, upload.content)
             except ImageError as error:
-                return JSONResponse(failure_record("-", error), _STATUS.get(error.code, 422))
+                return JSONResponse(nameless_failure(error), _STATUS.get(error.code, 422))
         return Response(content, media_type="image/png")
 
     async def results(self, request: Request) -> Response:
         """Items of a day, newest first."""
-        items = await run_in_threadpool(self._items, request)
+        items = await run_in_threadpool(self._items, request, _MOST_ITEMS)
         return JSONResponse({"day": _day(request), "items": [item.to_dict() for item in items]})
 
     async def results_csv(self, request: Request) -> Response:
-        """Items of a day as CSV."""
-        items = await run_in_threadpool(self._items, request)
+        """All items of a day as CSV."""
+        items = await run_in_threadpool(self._items, request, None)
         head = {"Content-Disposition": f'attachment; filename="results-{_day(request)}.csv"'}
         return Response(_csv(items), media_type="text/csv; charset=utf-8", headers=head)
 
-    def _items(self, request: Request) -> list[Item]:
-        below = request.query_params.get("below")
-        items = self._parts.store.of_day(_day(request), _MOST_ITEMS, None if below is None else _number(below))
-        wanted = request.query_params.get("search", "").casefold()
-        return [item for item in items if wanted in _searchable(item)]
+    def _items(self, request: Request, most: int | None) -> list[Item]:
+        """Items of the day that the request asks for, newest first; None: all of them."""
+        told, wanted = request.query_params.get("below"), request.query_params.get("search", "").casefold()
+        day, below = _day(request), None if told is None else _number(told)
+        found: list[Item] = []
+        while True:
+            page = self._parts.store.of_day(day, _MOST_ITEMS, below)
+            found += [item for item in page if wanted in _searchable(item)]
+            if len(page) < _MOST_ITEMS or (most is not None and len(found) >= most):
+                return found[:most]
+            below = page[-1].id
 
     async def health(self, request: Request) -> Response:
         """Whether the server answers, and how much waits."""

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 WORKERS = 2  # one decodes while the other one's image is judged; more would only take memory
 
 
+def nameless_failure(error: ImageError | DependencyError | StorageError) -> dict[str, Any]:
+    """The record of an image that came without a file: nobody here knows of a standard input."""
+    record = failure_record(STANDARD_INPUT, error)
+    record["error"]["message"] = record["error"]["message"].removeprefix("standard input: ")
+    return record
+
+
 class QueueFull(Exception):
     """No more images are taken in just now."""
 
@@ -85,7 +92,7 @@ class Judging:
         try:
             return self.predictor.predict(source, heatmap=heatmap).to_dict()
         except (ImageError, StorageError, DependencyError) as error:
-            return failure_record(STANDARD_INPUT if isinstance(source, bytes) else source, error)
+            return nameless_failure(error) if isinstance(source, bytes) else failure_record(source, error)
 
     def drain(self) -> None:
         """Returns once everything that was submitted is answered; nothing more is taken in."""

@@ -2,6 +2,8 @@
 
 // The page of edge-serve. Images go to this device alone; names of files stay in this browser unless the server keeps them.
 
+const MOST_SHOWN = 500; // rows of one answer of the server
+const AGAIN_MS = 10000; // between two looks at what came in by DICOM or the folder
 const AT_ONCE = 2; // images on their way: one is sent while the other is judged
 const byId = (id) => document.getElementById(id);
 const visit = []; // {file, name, state, result, row}
@@ -59,7 +61,10 @@ function add(files) {
     const item = document.createElement("li");
     entry.row = document.createElement("button");
     entry.row.type = "button";
-    entry.row.addEventListener("click", () => show(entry));
+    entry.row.addEventListener("click", () => {
+      show(entry);
+      byId("viewer").scrollIntoView({ block: "nearest" }); // below the list on a phone
+    });
     item.append(entry.row);
     byId("queue").append(item);
     visit.push(entry);
@@ -135,7 +140,10 @@ async function show(entry) {
   heat = result && result.heatmap ? result.heatmap : null;
   byId("heatmap").parentElement.hidden = !heat;
   pixels = null;
+  for (const id of ["stage", "controls", "hint"]) byId(id).hidden = !result || Boolean(result.error);
+  byId("facts").parentElement.hidden = !result || Boolean(result.error);
   paint();
+  if (!result || result.error) return;
   const decoded = await decode(entry.file);
   if (shown === entry) {
     pixels = decoded;
@@ -223,21 +231,26 @@ function adjust(brightness, contrast) {
 // ---- today's list
 
 async function refresh() {
-  const search = encodeURIComponent(byId("search").value);
-  const { items } = await (await ask(`v1/results?search=${search}`)).json();
+  const search = byId("search").value;
+  const { items } = await (await ask(`v1/results?search=${encodeURIComponent(search)}`)).json();
+  const names = items.some((item) => item.identifiers); // kept only where the server was started so
+  byId("table").classList.toggle("nameless", !names);
   byId("empty").hidden = items.length > 0;
-  byId("items").replaceChildren(
-    ...items.map((item) => {
-      const row = document.createElement("tr");
-      const [words, kind] = wording(item.result);
-      const known = item.identifiers || {};
-      const probability = item.result && !item.result.error ? percent(item.result.probability) : "";
-      row.append(element("td", String(item.id)), element("td", words, kind));
-      for (const text of [probability, item.source, known.time || "", known.name || ""]) row.append(element("td", text));
-      return row;
-    }),
-  );
+  byId("empty").textContent = search ? "Nothing found." : "Nothing yet.";
+  byId("more").hidden = items.length < MOST_SHOWN;
+  byId("items").replaceChildren(...items.map(rowOf));
   await tellDrift();
+}
+
+function rowOf(item) {
+  const row = document.createElement("tr");
+  const [words, kind] = wording(item.result);
+  const known = item.identifiers || {};
+  const probability = item.result && !item.result.error ? percent(item.result.probability) : "";
+  const time = (known.time || "").slice(11, 16);
+  row.append(element("td", String(item.id)), element("td", words, kind), element("td", probability));
+  row.append(element("td", item.source), element("td", time, "known"), element("td", known.name || "", "known name"));
+  return row;
 }
 
 // Only where today's answers part from the usual: a figure that is always there is never read.
@@ -256,7 +269,7 @@ async function saveCsv() {
   link.href = URL.createObjectURL(await response.blob());
   link.download = (response.headers.get("content-disposition") || "").split('"')[1] || "results.csv";
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // at once, it may be gone before the browser has saved it
 }
 
 // ---- folders that are dropped
@@ -329,6 +342,11 @@ async function begin() {
   await tellModel();
   await refresh();
 }
+
+// What X-ray machines and the folder bring is shown by itself; a page that nobody looks at does not ask.
+setInterval(() => {
+  if (document.visibilityState === "visible" && byId("unlock").hidden) refresh().catch(() => {});
+}, AGAIN_MS);
 
 listen();
 begin().catch((problem) => {

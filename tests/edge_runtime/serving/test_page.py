@@ -153,7 +153,7 @@ def test_the_list_is_searched_and_saved(open_page, golden_images):
     page.get_by_text(f"{len(golden_images)} images answered", exact=True).wait_for()
     page.locator("#items tr").nth(len(golden_images) - 1).wait_for()
     page.get_by_label("Search").fill("nothing has this word")
-    page.get_by_text("Nothing yet.").wait_for()
+    page.get_by_text("Nothing found.").wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == len(golden_images) + 1

@@ -8,11 +8,13 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 from PIL import Image
 
 from edge_runtime import Predictor
+from edge_runtime.serving.store import Store
 
 TIMES = {"milliseconds", "id"}  # what differs between two answers to one image
 
@@ -206,3 +208,22 @@ def test_the_interface_describes_every_path(server):
         for path, verbs in document["paths"].items():
             for verb in verbs:
                 assert client.request(verb, path).status_code in {200, 400}
+
+
+def test_a_day_of_more_items_than_one_answer_holds_is_searched_and_saved_whole(start_server, tmp_path):
+    store, today = Store(tmp_path / "state"), datetime.now().astimezone().date().isoformat()
+    for number in range(502):
+        store.answered("rest", today, {"decision": "abstain" if number == 0 else "fractured"}, None)
+    store.close()
+    with start_server().client() as client:
+        assert len(client.get("/v1/results").json()["items"]) == 500
+        (oldest,) = client.get("/v1/results", params={"search": "abstain"}).json()["items"]
+        assert oldest["id"] == 1
+        assert len(client.get("/v1/results.csv").text.splitlines()) == 503
+
+
+def test_an_error_names_no_file_that_nobody_gave(server):
+    with server.client() as client:
+        for path in ("/v1/predict", "/v1/picture"):
+            message = client.post(path, content=b"no image").json()["error"]["message"]
+            assert message.startswith("not an image"), message
