@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from edge_runtime.errors import ModelError
@@ -22,6 +22,21 @@ SPEC_VERSION = 1
 _LONGEST_NAME = 200  # letters
 _MOST_TENSORS = 16
 _MOST_POINTS = 16
+_LONGEST_VALUE = 80  # letters of a wrong value in a message
+
+# What a field of a spec that people write has to be, and an example of it.
+_EXPECTED = {
+    "name": (f"a text of at most {_LONGEST_NAME} letters", '"fractures-1"'),
+    "size": ("a whole number from 8 to 4096, the side of the input in pixels,", "224"),
+    "aspect": (f"one of {', '.join(ASPECTS)}", '"pad"'),
+    "resampling": (f"one of {', '.join(RESAMPLINGS)}", '"bilinear"'),
+    "labels": (
+        f"a list of two different names, the negative class first, each of at most {_LONGEST_NAME} letters,",
+        '["normal", "fractured"]',
+    ),
+    "threshold": ("a number between 0 and 1", "0.5"),
+    "domain": (f"one of {', '.join(DOMAINS)}", '"radiograph"'),
+}
 
 
 @dataclass(frozen=True)
@@ -101,20 +116,23 @@ class ModelSpec:
             type(self.version) is int and self.version == SPEC_VERSION,
             f"spec version {self.version}; this program reads version {SPEC_VERSION}",
         )
-        _require(isinstance(self.name, str) and len(self.name) <= _LONGEST_NAME, f"name is a text, not {self.name!r}")
-        _require(type(self.size) is int and 8 <= self.size <= 4096, f"size is 8 to 4096 pixels, not {self.size!r}")
-        _require(self.aspect in ASPECTS, f"aspect is one of {ASPECTS}, not {self.aspect!r}")
-        _require(self.resampling in RESAMPLINGS, f"resampling is one of {RESAMPLINGS}, not {self.resampling!r}")
-        _require(self.domain in DOMAINS, f"domain is one of {DOMAINS}, not {self.domain!r}")
-        are_names = len(self.labels) == 2 and all(isinstance(label, str) for label in self.labels)
-        _require(are_names and self.labels[0] != self.labels[1], "labels are two different names")
-        _require(max(map(len, self.labels)) <= _LONGEST_NAME, f"labels have at most {_LONGEST_NAME} letters")
+        are_names = (
+            isinstance(self.labels, tuple)
+            and len(self.labels) == 2
+            and all(isinstance(label, str) and len(label) <= _LONGEST_NAME for label in self.labels)
+        )
+        for field, is_right in {
+            "name": isinstance(self.name, str) and len(self.name) <= _LONGEST_NAME,
+            "size": type(self.size) is int and 8 <= self.size <= 4096,
+            "aspect": self.aspect in ASPECTS,
+            "resampling": self.resampling in RESAMPLINGS,
+            "domain": self.domain in DOMAINS,
+            "labels": are_names and self.labels[0] != self.labels[1],
+            "threshold": _is_number(self.threshold) and 0.0 < self.threshold < 1.0,
+        }.items():
+            _require(is_right, f"{_expected(field)}, not {_shortened(getattr(self, field))}")
         names = [tensor.name for tensor in self.tensors]
         _require(len(set(names)) == len(names) <= _MOST_TENSORS, f"at most {_MOST_TENSORS} tensors, each named once")
-        _require(
-            _is_number(self.threshold) and 0.0 < self.threshold < 1.0,
-            f"threshold lies between 0 and 1, not {self.threshold!r}",
-        )
         points = [point.name for point in self.operating_points]
         _require(
             len(set(points)) == len(points) <= _MOST_POINTS, f"at most {_MOST_POINTS} operating points, each named once"
@@ -168,9 +186,9 @@ class ModelSpec:
         values = _checked(cls, record)
         try:
             # A text is a sequence too, of letters.
-            for key in ("labels", "tensors", "operating_points"):
+            for key in ("tensors", "operating_points"):
                 _require(isinstance(values.get(key, ()), list | tuple), f"{key} are a list, not {values.get(key)!r}")
-            if "labels" in values:
+            if isinstance(values.get("labels"), list):  # JSON has no tuples
                 values["labels"] = tuple(values["labels"])
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
             values["operating_points"] = tuple(map(_operating_point, values.get("operating_points", ())))
@@ -214,7 +232,28 @@ def _checked(cls: type, record: object) -> dict[str, Any]:
     """The record as a dict, every key of it a field of cls."""
     if not isinstance(record, Mapping):
         raise ModelError(f"{cls.__name__}: a JSON object was expected, not {type(record).__name__}")
-    unknown = sorted(set(record) - {field.name for field in fields(cls)})
+    known = [field.name for field in fields(cls)]
+    unknown = sorted(set(record) - set(known))
     if unknown:
-        raise ModelError(f"{cls.__name__}: unknown keys {unknown}; was it written by a newer version?")
+        raise ModelError(
+            f"{cls.__name__}: unknown keys {unknown}; {', '.join(known)} were expected; was it written by a newer "
+            "version?"
+        )
+    missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in record]
+    if missing:
+        raise ModelError(f"{_expected(missing[0])}, and it is missing")
     return dict(record)
+
+
+def _expected(field: str) -> str:
+    """What a field has to be, with an example where people write it."""
+    if field not in _EXPECTED:
+        return f"field {field}: a value was expected"
+    kind, example = _EXPECTED[field]
+    return f"field {field}: {kind} was expected, such as {example}"
+
+
+def _shortened(value: object) -> str:
+    """A value as Python writes it, its middle left out where it is long."""
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE // 2]}...{text[-_LONGEST_VALUE // 2 :]}"

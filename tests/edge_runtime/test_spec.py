@@ -70,33 +70,33 @@ def test_json_keeps_names_readable():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"size": 7}, "size is 8 to 4096"),
-        ({"size": 5000}, "size is 8 to 4096"),
-        ({"size": 96.0}, "size is 8 to 4096"),
-        ({"size": "96"}, "size is 8 to 4096"),
-        ({"aspect": "crop"}, "aspect is one of"),
-        ({"resampling": "nearest"}, "resampling is one of"),
-        ({"domain": "cat"}, "domain is one of"),
-        ({"threshold": 0.0}, "threshold lies between 0 and 1"),
-        ({"threshold": 1}, "threshold lies between 0 and 1"),
+        ({"size": 7}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"size": 5000}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"size": 96.0}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"size": "96"}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"aspect": "crop"}, "field aspect: one of .* such as"),
+        ({"resampling": "nearest"}, "field resampling: one of .*bilinear"),
+        ({"domain": "cat"}, "field domain: one of"),
+        ({"threshold": 0.0}, "field threshold: a number between 0 and 1 .* such as 0.5"),
+        ({"threshold": 1}, "field threshold: a number between 0 and 1 .* such as 0.5"),
         ({"threshold": float("nan")}, "NaN is no number of JSON"),
-        ({"threshold": True}, "threshold lies between 0 and 1"),
-        ({"threshold": "0.5"}, "threshold lies between 0 and 1"),
-        ({"threshold": None}, "threshold lies between 0 and 1"),
+        ({"threshold": True}, "field threshold: a number between 0 and 1 .* such as 0.5"),
+        ({"threshold": "0.5"}, "field threshold: a number between 0 and 1 .* such as 0.5"),
+        ({"threshold": None}, "field threshold: a number between 0 and 1 .* such as 0.5"),
         ({"labels": ["one"]}, "two different names"),
         ({"labels": ["same", "same"]}, "two different names"),
         ({"labels": ["a", "b", "c"]}, "two different names"),
-        ({"labels": None}, "labels are a list"),
-        ({"labels": "ab"}, "labels are a list"),
-        ({"labels": {"a": 1, "b": 2}}, "labels are a list"),
+        ({"labels": None}, "field labels: a list of two"),
+        ({"labels": "ab"}, "field labels: a list of two"),
+        ({"labels": {"a": 1, "b": 2}}, "field labels: a list of two"),
         ({"labels": ["a", "b" * 201]}, "at most 200 letters"),
         ({"labels": [1, 2]}, "two different names"),
-        ({"name": 5}, "name is a text"),
+        ({"name": 5}, "field name: a text .* such as .*, not 5"),
         ({"version": 2}, "spec version 2"),
         ({"version": True}, "spec version True"),
-        ({"size": True}, "size is 8 to 4096"),
-        ({"size": 0}, "size is 8 to 4096"),
-        ({"size": 10**9}, "size is 8 to 4096"),
+        ({"size": True}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"size": 0}, "field size: .* from 8 to 4096, .* such as 224"),
+        ({"size": 10**9}, "field size: .* from 8 to 4096, .* such as 224"),
         ({"colour": "grey"}, r"unknown keys \['colour'\]"),
         ({"tensors": [{"name": "grey", "dtype": "int4"}]}, "dtype is one of"),
         ({"tensors": [{"name": "grey", "dtype": "int8"}]}, "integers have a scale"),
@@ -124,11 +124,13 @@ def test_what_does_not_fit_is_a_model_error_that_says_so(change, says):
 
 
 @pytest.mark.parametrize("key", ["name", "size", "aspect", "resampling", "labels", "threshold", "domain"])
-def test_a_missing_key_is_named(key):
+def test_a_missing_key_is_named_with_an_example_that_would_do(key):
     record = SPEC.to_dict()
     del record[key]
-    with pytest.raises(ModelError, match=key):
+    with pytest.raises(ModelError, match=f"field {key}: .* was expected, such as .*, and it is missing") as refused:
         ModelSpec.from_dict(record)
+    example = str(refused.value).partition("such as ")[2].removesuffix(", and it is missing")
+    assert ModelSpec.from_dict({**record, key: json.loads(example)})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"spec"', b"\xff\xfe\x00", "[" * 100_000])
