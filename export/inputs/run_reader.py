@@ -55,6 +55,7 @@ class FloatNetwork:
     val: tuple[LabelledImage, ...] = ()  # chose the best epoch; may be empty
     test: tuple[LabelledImage, ...] = ()  # chose nothing
     positive: int | None = None  # unit of a network made elsewhere that is the positive class; None: the last of two
+    classes: int = 2  # that a user named of a network made elsewhere
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _read_elsewhere(source: Path, side: int, path: Path | None, classes: Classes
         names = spec.labels
     else:
         spec, names = classes.spec(source.stem, side), classes.labels
-    return FloatNetwork(source, spec, positive=_place(classes.positive, names))
+    return FloatNetwork(source, spec, positive=_place(classes.positive, names), classes=len(names))
 
 
 def _place(positive: str | None, names: tuple[str, ...]) -> int | None:

@@ -25,7 +25,7 @@ def doubt_about(images: EvaluationSet) -> str | None:
         return None
     return (
         f"the trained network answers {answers.mean():.3f} to each of the {len(answers)} images, whatever they "
-        "show; was it trained on other values? --input-range says which"
+        "show; if it was trained on other values, --input-range says on which"
     )
 
 
@@ -40,8 +40,8 @@ def doubt_about_classes(images: EvaluationSet) -> str | None:
     if area.high is None or area.high >= LEAST_AUC:
         return None
     return (
-        f"the trained network is no better than chance on the {images.name}: AUC {area}; are labels, preprocessing "
-        "(--aspect, --input-range) and the positive class (--positive) those that it was trained with?"
+        f"the trained network is no better than chance on the {images.name}: AUC {area}; labels, preprocessing "
+        "(--aspect, --input-range) and the positive class (--positive) have to be those that it was trained with"
     )
 
 

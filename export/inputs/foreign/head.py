@@ -42,6 +42,23 @@ def choose_output(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.outputs[chosen], name=model.name)
 
 
+def require_classes(model: keras.Model, named: int) -> None:
+    """Refuses a network that has another number of classes than its user named.
+
+    Args:
+        model: flat, with one output (N, units); a single unit decides between two classes.
+        named: how many labels were given.
+
+    Raises:
+        ModelError: it has.
+    """
+    units = model.outputs[0].shape[-1]
+    classes = 2 if units == 1 else units
+    if len(model.outputs[0].shape) == 2 and classes != named:
+        advice = "--labels A,B,C --positive B names all of them" if classes > 2 else "--labels NEGATIVE,POSITIVE"
+        raise ModelError(f"ends in {units} unit(s), so {classes} classes, and {named} labels were given; {advice}")
+
+
 def with_probability(model: keras.Model, positive: int | None) -> tuple[keras.Model, str]:
     """The flat network with output `probability`, (N, 1), and what its end was.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import GateError, ModelError
 from export.inputs.foreign.archive import require_known_layers
 from export.inputs.foreign.flattening import flattened
-from export.inputs.foreign.head import choose_output, ending, probability_of, with_probability
+from export.inputs.foreign.head import choose_output, ending, probability_of, require_classes, with_probability
 from export.inputs.foreign.input_scaling import RANGES, expected_range, from_grey
 from export.inputs.foreign.precision import flat_in_float64, with_precision
 from train.metrics import auc
@@ -41,13 +41,14 @@ class ForeignNetwork:
     value_range: str  # of its own input, of RANGES
 
 
-def prepare(path: Path, positive: int | None, input_range: str | None) -> ForeignNetwork:
+def prepare(path: Path, positive: int | None, input_range: str | None, classes: int | None = None) -> ForeignNetwork:
     """The network of a `.keras` or `.h5` file, ready for export.
 
     Args:
         path: of the file.
         positive: see `head.with_probability`.
         input_range: of RANGES; None reads it from what the network does first.
+        classes: how many its user named; None: not compared with its units.
 
     Raises:
         ModelError: it cannot be loaded, or has a part that cannot be exported.
@@ -55,7 +56,7 @@ def prepare(path: Path, positive: int | None, input_range: str | None) -> Foreig
     require_known_layers(path)
     tf.config.set_visible_devices([], "GPU")
     try:
-        return _prepared(_loaded(path), positive, input_range)
+        return _prepared(_loaded(path), positive, input_range, classes)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # Keras and TensorFlow raise whatever they do; a line of it tells which layer
@@ -91,8 +92,12 @@ def require_best_range(
             )
 
 
-def _prepared(original: keras.Model, positive: int | None, input_range: str | None) -> ForeignNetwork:
+def _prepared(
+    original: keras.Model, positive: int | None, input_range: str | None, classes: int | None
+) -> ForeignNetwork:
     flat = choose_output(flattened(original))
+    if classes is not None:
+        require_classes(flat, classes)
     names = [tensor.name for tensor in original.outputs]
     chosen = 0 if len(names) == 1 else _place_of_output(flat, original)
     activation = ending(flat)
