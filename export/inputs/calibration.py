@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,12 @@ MANIFEST = "manifest.csv"
 FEWEST_IMAGES = 10  # with fewer, single images set the ranges
 MOST_COLOURED = 0.1  # share of images: a scanner leaves a tint now and then, a folder of photographs is full of colour
 LEAST_SIDE = 0.5  # of the network's input: a smaller image is a thumbnail, whose detail nothing brings back
+CALIBRATION = "calibration"  # kind of images, in messages
+_MOST_TOLD = 3  # reasons in the one line of an error
 _ADVICE = "calibration_data/README.md says how to make such a folder"
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,10 @@ class CalibrationSet:
         )
 
 
+class _Unfit(Exception):
+    """An image that can be read and shows too little."""
+
+
 @dataclass(frozen=True)
 class _Entry:
     """One image before it is read."""
@@ -103,8 +113,10 @@ def load_calibration(folder: Path, spec: ModelSpec) -> CalibrationSet:
     return calibration
 
 
-def load_folder(folder: Path, spec: ModelSpec, fewest: int, kind: str = "calibration") -> CalibrationSet:
+def load_folder(folder: Path, spec: ModelSpec, fewest: int, kind: str = CALIBRATION) -> CalibrationSet:
     """The images of a folder as `load_calibration` reads them, whatever they show.
+
+    Those that cannot be read, or are too small, are left out, and every one of them is said.
 
     Args:
         folder: that exists.
@@ -113,19 +125,22 @@ def load_folder(folder: Path, spec: ModelSpec, fewest: int, kind: str = "calibra
         kind: what they are for, in messages.
 
     Raises:
-        DataError: images are too few, too small, in colour, or not those of the manifest.
+        DataError: images are too few, in colour, or not those of the manifest.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
     has_manifest = (folder / MANIFEST).is_file()
     entries, phantoms = _manifest_entries(folder) if has_manifest else (_folder_entries(folder, spec), False)
     if len(entries) < fewest:
-        raise DataError(f"{folder}: {len(entries)} {kind} images; at least {fewest} are needed ({_ADVICE})")
-    images_u8 = np.stack([_read(entry, spec, verify=has_manifest) for entry in entries])
+        advice = f" ({_ADVICE})" if kind == CALIBRATION else ""
+        raise DataError(f"{folder}: {len(entries)} {kind} images; at least {fewest} are needed{advice}")
+    if has_manifest:
+        _require_unaltered(entries)
+    entries, images_u8 = _readable(folder, entries, spec, fewest, kind)
     _refuse_photographs(folder, [entry.path for entry in entries])
     return CalibrationSet(
         folder,
-        images_u8,
+        np.stack(images_u8),
         labels=tuple(entry.label for entry in entries),
         sha256=tuple(entry.sha256 for entry in entries),
         source_sha256=tuple(entry.source_sha256 for entry in entries),
@@ -204,22 +219,59 @@ def _label(text: str | None) -> int | None:
     return int(text) if text else None
 
 
-def _read(entry: _Entry, spec: ModelSpec, verify: bool) -> NDArray[np.uint8]:
-    if verify and not entry.path.is_file():
-        raise DataError(f"{entry.path}: named in {MANIFEST} and missing; make the folder again")
-    if verify and sha256_of(entry.path) != entry.sha256:
-        raise DataError(f"{entry.path}: its SHA-256 is not the manifest's: the file was altered; make the folder again")
-    try:
-        grey_u8 = read_grey(entry.path, least_side=spec.size)
-    except ImageError as error:
-        raise DataError(f"a calibration image cannot be read; remove or replace it: {error}") from error
+def _require_unaltered(entries: Iterable[_Entry]) -> None:
+    for entry in entries:
+        if not entry.path.is_file():
+            raise DataError(f"{entry.path}: named in {MANIFEST} and missing; make the folder again")
+        if sha256_of(entry.path) != entry.sha256:
+            raise DataError(
+                f"{entry.path}: its SHA-256 is not the manifest's: the file was altered; make the folder again"
+            )
+
+
+def _readable(
+    folder: Path, entries: Sequence[_Entry], spec: ModelSpec, fewest: int, kind: str
+) -> tuple[list[_Entry], list[NDArray[np.uint8]]]:
+    """The entries that can be read, and their images; of all others it is said at once why."""
+    kept, images_u8, left_out = [], [], []
+    for entry in entries:
+        try:
+            images_u8.append(_read(entry, spec))
+        except (ImageError, _Unfit) as error:
+            left_out.append(str(error))
+        else:
+            kept.append(entry)
+    if len(kept) < fewest:
+        raise DataError(
+            f"{folder}: {len(kept)} of {len(entries)} {kind} images can be used, at least {fewest} are needed: "
+            f"{_some_of(left_out)}"
+        )
+    for why in left_out:
+        log.warning(f"left out, a{'n' if kind[0] in 'aeiou' else ''} {kind} image: {why}")
+    return kept, images_u8
+
+
+def _some_of(reasons: Sequence[str]) -> str:
+    more = len(reasons) - _MOST_TOLD
+    return "; ".join(reasons[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _read(entry: _Entry, spec: ModelSpec) -> NDArray[np.uint8]:
+    """An image, (S, S).
+
+    Raises:
+        ImageError: it cannot be read.
+        _Unfit: it shows too little.
+        DataError: the folder was made for another network.
+    """
+    grey_u8 = read_grey(entry.path, least_side=spec.size)
     if entry.prepared and grey_u8.shape != (spec.size, spec.size):
         raise DataError(
             f"{entry.path}: {grey_u8.shape[1]} x {grey_u8.shape[0]} pixels, made for a network of that size; "
             f"{spec.size} x {spec.size} were expected: take the calibration images of this network's own run"
         )
     if max(grey_u8.shape) < spec.size * LEAST_SIDE:
-        raise DataError(
+        raise _Unfit(
             f"{entry.path}: {grey_u8.shape[1]} x {grey_u8.shape[0]} pixels, too small for a network of {spec.size} x "
             f"{spec.size}; give images as they arrive at the device"
         )

@@ -108,10 +108,24 @@ def test_thumbnails_are_refused(folder):
         load_calibration(folder, dataclasses.replace(SPEC, size=224))
 
 
-def test_a_truncated_image_is_refused_by_name(folder):
-    path = folder / "fractured" / "01.png"
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match="01.png"):
+def test_what_cannot_be_read_is_left_out_and_all_of_it_said_by_the_kind_of_image(folder, caplog):
+    caplog.set_level("WARNING", "export")
+    for name in ("fractured/01.png", "not fractured/04.png"):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-200])
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(folder / "fractured" / "tiny.png")
+    given = load_folder(folder, SPEC, fewest=1, kind="evaluation")
+    assert len(given) == len(given.paths) == len(given.labels) == 10
+    assert [line.partition(": ")[0] for line in caplog.messages] == ["left out, an evaluation image"] * 3
+    said = "\n".join(caplog.messages)
+    assert "01.png" in said and "04.png" in said and "tiny.png: 8 x 8 pixels, too small" in said
+    assert len(load_calibration(folder, SPEC)) == 10
+
+
+def test_too_few_that_can_be_read_are_one_line_with_the_reasons(folder):
+    for number in (1, 3, 5, 7):
+        (folder / "fractured" / f"{number:02d}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="8 of 12 calibration images can be used, at least 10.*01.png.*and 1 more$"):
         load_calibration(folder, SPEC)
 
 
