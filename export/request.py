@@ -10,6 +10,7 @@ from edge_runtime.model_formats import FORMATS as MODEL_FORMATS
 from export.limits import Limits
 
 FORMATS = {suffix.removeprefix("."): suffix for suffix in MODEL_FORMATS}  # name in `--formats` -> suffix of files
+AUTO = "auto"  # in place of a recipe: the cheapest that does
 RANGES = ("0..1", "0..255", "-1..1")  # values that a network made elsewhere may take
 
 
@@ -24,8 +25,9 @@ class ExportRequest:
     spec: Path | None = None  # of a `.keras` file
     calibration: Path | None = None  # folder of calibration images; None takes the run's own
     data: Path | None = None  # folder of the radiographs, where they have moved
+    allow_mixed: bool = False  # leave in float what a format cannot hold in int8
     formats: tuple[str, ...] = tuple(FORMATS)  # names of FORMATS
-    recipe: str = "auto"  # or one of export.quantize.recipes.NAMES
+    recipe: str = AUTO  # or one of export.quantize.recipes.NAMES
     budget_minutes: float | None = None  # of wall time for fine-tuning; None: `auto` does not try it
     evaluate: Path | None = None  # folder of images that judge a network made elsewhere
     limits: Limits = Limits()  # of the gate
@@ -48,9 +50,10 @@ class ExportRequest:
         """
         of_int8 = {
             "--calibration": self.calibration is not None,
-            "--recipe": self.recipe != "auto",
+            "--recipe": self.recipe != AUTO,
             "--budget-minutes": self.budget_minutes is not None,
             "--calibrate-with-phantoms": self.calibrate_with_phantoms,
+            "--allow-mixed": self.allow_mixed,
         }
         of_other_networks = {
             "--labels": bool(self.labels),

@@ -22,7 +22,7 @@ from export.inputs.calibration import (
 )
 from export.inputs.phantom_images import draw_candidates
 from export.inputs.run_reader import FloatNetwork, LabelledImage, read_images
-from export.request import ExportRequest
+from export.request import AUTO, ExportRequest
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def gather(request: ExportRequest, network: FloatNetwork) -> ImageSets:
     if network.test:
         if request.evaluate is not None:
             raise DataError(f"--evaluate {request.evaluate}: a run is judged on its own test split; leave it out")
-        judging = read_split(network, "test")
+        judging = _judging_split(request, network)
         if calibration is not None:
             calibration = _disjoint(calibration, network, judging.images_u8)
         return ImageSets(judging, True, calibration)
@@ -117,6 +117,27 @@ def read_training_images(network: FloatNetwork, calibration: CalibrationSet) -> 
     alone = [image for image in network.train if image.group not in elsewhere]
     chosen = _one_of_each_group_first(alone)[:MOST_TRAINING_IMAGES]
     return read_images(network, chosen) if chosen else calibration.images_u8
+
+
+def _judging_split(request: ExportRequest, network: FloatNetwork) -> ImageSet:
+    """The test split, and with it the validation split where that chooses no recipe: parity needs many radiographs.
+
+    Validation radiographs chose epoch and threshold of the network, which is no part of how far a file is from it.
+    """
+    test = read_split(network, "test")
+    if not request.int8 or request.recipe == AUTO or network.leaked or not network.val:
+        return test
+    val = read_split(network, "val")
+    return ImageSet(
+        "test and validation split, which chose nothing of the files",
+        np.concatenate([test.images_u8, val.images_u8]),
+        _joined(test.labels, val.labels),
+        _joined(test.groups, val.groups),
+    )
+
+
+def _joined(one: NDArray[np.int64] | None, other: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    return None if one is None or other is None else np.concatenate([one, other])
 
 
 def _one_of_each_group_first(images: Sequence[LabelledImage]) -> list[LabelledImage]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import DataError
+from export.request import AUTO as AUTO
 
 if TYPE_CHECKING:
     from export.quantize.recipes.recipe import Recipe
@@ -18,7 +19,6 @@ ALIASES = {"staggered": "channel_duplication"}  # names of earlier versions
 ROUNDING = ("equalised", "rounded")  # choose integers for kernels: no use where these lie on the int8 grid already
 SLOW_ON_DEVICE = ("channel_duplication",)  # its files calculate more: `auto` tries it only where the aim is asked for
 TRAINED = ("finetuned",)  # take many minutes: `auto` tries them only where it is given a budget
-AUTO = "auto"  # in place of a name: the cheapest that does, see recipe_search.py
 
 
 def open_recipe(name: str) -> Recipe:
