@@ -76,7 +76,7 @@ def export(request: ExportRequest) -> Parity:
         if choice is not None:
             int8_specs = model_files.write_files(folder, INT8, choice.quantized, prepared.spec)
             log.info("comparing %d int8 files with the network on %d images", len(int8_specs), len(images.images_u8))
-            files += tuple(measures.measure_file(path, spec, judging) for path, spec in int8_specs.items())
+            files += _measured_int8_files(int8_specs, prepared.model, judging)
             specs |= int8_specs
         measured = measures.summarise(files, prepared.spec.threshold, judging)
         if choice is not None:
@@ -143,6 +143,19 @@ def _measured_float_files(
     return measured.files
 
 
+def _measured_int8_files(
+    specs: Mapping[Path, ModelSpec], model: keras.Model, judging: EvaluationSet
+) -> tuple[FileParity, ...]:
+    """The figures of the int8 files, on the images as they are and as they come otherwise."""
+    from export.convert.grey_network import float_probabilities
+    from export.parity import measures, shift
+
+    measured = [(path, spec, measures.measure_file(path, spec, judging)) for path, spec in specs.items()]
+    log.info("comparing them under shifts of the images")
+    images = shift.shifted(judging.images_u8, judging.groups, lambda turned: float_probabilities(model, turned))
+    return tuple(replace(one, shifts=shift.measure_shifts(path, spec, images)) for path, spec, one in measured)
+
+
 def _quantise(
     request: ExportRequest, opened: ExportInputs, prepared: PreparedNetwork, formats: tuple[str, ...]
 ) -> Choice:
@@ -157,6 +170,7 @@ def _quantise(
         lambda: read_training_images(opened.network, calibration),
         _state_folder(request.out),
         request.budget_minutes,
+        request.allow_mixed,
     )
     if request.recipe != AUTO:
         recipe = open_recipe(request.recipe)

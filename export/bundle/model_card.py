@@ -9,9 +9,12 @@ from export.parity.gate import FAILED
 from export.parity.measures import Parity
 from export.parity.table import (
     COLUMNS,
+    SHIFT_COLUMNS,
     TRIED_COLUMNS,
     caption,
     reasons,
+    shift_caption,
+    shift_rows,
     table_rows,
     tried_caption,
     tried_rows,
@@ -54,6 +57,7 @@ def model_card(facts: BundleFacts) -> str:
             *_markdown_table(without_empty_columns([COLUMNS, *table_rows(parity)])),
             "",
             *_markdown_reasons(parity),
+            *_markdown_shifts(parity),
             *_markdown_tried(parity),
             "## How it was made",
             "",
@@ -81,6 +85,12 @@ def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
 def _markdown_reasons(parity: Parity) -> list[str]:
     lines = [f"- {reason}." for reason in reasons(parity)]
     return [*lines, ""] if lines else []
+
+
+def _markdown_shifts(parity: Parity) -> list[str]:
+    if not shift_rows(parity):
+        return []
+    return [f"{shift_caption(parity)}.", "", *_markdown_table([SHIFT_COLUMNS, *shift_rows(parity)]), ""]
 
 
 def _markdown_tried(parity: Parity) -> list[str]:

@@ -14,7 +14,16 @@ from export.bundle.facts import BundleFacts
 from export.bundle.golden import EXPECTED, FOLDER
 from export.bundle.model_card import LEAKED, quantisation, tried_table, versions
 from export.parity.gate import FAILED, PASSED, meaning_of
-from export.parity.table import COLUMNS, reasons, table_rows, tried_caption, without_empty_columns
+from export.parity.table import (
+    COLUMNS,
+    reasons,
+    shift_caption,
+    shift_rows,
+    shift_table,
+    table_rows,
+    tried_caption,
+    without_empty_columns,
+)
 from train.pages import render, shown_path, table_of
 from train.pages.pictures import picture_of
 
@@ -45,7 +54,9 @@ def _contents(facts: BundleFacts, folder: Path) -> dict[str, Any]:
             f"fracture-edge {__version__}",
         ],
         "contents": [
-            *(("figures", "Figures"), ("use", "How to use it"), ("golden", "Golden images")),
+            ("figures", "Figures"),
+            *([("shift", "Under shift")] if shift_rows(parity) else []),
+            *(("use", "How to use it"), ("golden", "Golden images")),
             *([("tried", "Recipes tried")] if parity.tried else []),
             ("made", "How it was made"),
         ],
@@ -56,6 +67,8 @@ def _contents(facts: BundleFacts, folder: Path) -> dict[str, Any]:
         "spec": spec,
         "figures": table_of("Files beside the trained network", without_empty_columns([COLUMNS, *table_rows(parity)])),
         "has_gate": parity.limits is not None,
+        "shift": shift_table(parity),
+        "shift_caption": shift_caption(parity),
         "golden": _golden(facts, folder / FOLDER),
         "points": _points(facts),
         "files": _files(folder),

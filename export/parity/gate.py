@@ -4,7 +4,8 @@ What data can tell decides. The share of changed decisions passes where it keeps
 within CLAIM, fails where the lower bound lies beyond the limit, and is `too small` between. AUC, sensitivity and
 specificity must not be shown worse: a file fails where the whole 95 % interval of the change, paired, lies beyond the
 limit; one flipped fracture of 70 shows nothing. Probabilities are many: their 99th percentile is held to its limit as
-it is, and so is how far from the threshold a decision may change.
+it is, and so is how far from the threshold a decision may change. Under shifts of the images, the worst one must not be
+shown to change more decisions than its limit.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def checks(one: FileParity, limits: Limits) -> tuple[Check, ...]:
             limits.specificity,
             one.specificity_change_interval,
         ),
+        *_under_shift(one, limits),
     )
 
 
@@ -158,6 +160,17 @@ def radiographs_needed(changed: int, radiographs: int, limit: float) -> int | No
         middle = (low + high) // 2
         low, high = (low, middle) if decides(middle) else (middle, high)
     return high
+
+
+def _under_shift(one: FileParity, limits: Limits) -> tuple[Check, ...]:
+    """The worst shift that the file was measured on; none where it was measured on none."""
+    if not one.shifts:
+        return ()
+    worst = max(one.shifts, key=lambda shift: shift.share)
+    changed, radiographs = worst.decisions_changed, worst.radiographs
+    says = f"under the shift {worst.shift!r}, {changed} of {radiographs} decisions changed ({worst.share:.2%})"
+    is_shown = lower_bound(changed, radiographs) > limits.under_shift
+    return (Check(says, worst.share, limits.under_shift, shown=is_shown),)
 
 
 def _judge_file(one: FileParity, limits: Limits, independent: bool) -> FileParity:

@@ -20,6 +20,7 @@ from edge_runtime.bundle import FLOAT32
 from edge_runtime.errors import GateError
 from edge_runtime.spec import ModelSpec
 from export.parity.engine_answers import Answers, ask
+from export.parity.shift import ShiftParity
 from train.figures.roc import compare_areas
 from train.metrics import auc, per_group
 
@@ -84,6 +85,7 @@ class FileParity:
     auc_change_interval: tuple[float, float] | None = None
     sensitivity_change_interval: tuple[float, float] | None = None
     specificity_change_interval: tuple[float, float] | None = None
+    shifts: tuple[ShiftParity, ...] = ()  # on images that come otherwise; of int8 files
     worst_image: int | None = None  # row of the image with the largest difference, from 0
     verdict: str = NOT_JUDGED  # of the gate
     reasons: tuple[str, ...] = ()  # for a verdict that is not `passed`, a sentence each

@@ -16,7 +16,16 @@ from edge_runtime.terminal_text import escaped
 from export.parity.gate import FAILED, PASSED, meaning_of
 from export.parity.layer_snr import LayerNoise, steepest
 from export.parity.suite import FileAnswers, Suite
-from export.parity.table import COLUMNS, aligned, parity_text, reasons, table_rows
+from export.parity.table import (
+    COLUMNS,
+    aligned,
+    parity_text,
+    reasons,
+    shift_caption,
+    shift_rows,
+    shift_table,
+    table_rows,
+)
 from train.pages import made_today, render, shown_path, table_of
 from train.pages.charts import plot_of
 from train.pages.pictures import picture_of
@@ -100,6 +109,7 @@ def _contents(suite: Suite, worst: int, scatter: Figure, noise: Figure | None) -
     changed = _changed(suite)
     sections = [
         ("files", "Files"),
+        *([("shift", "Under shift")] if shift_rows(parity) else []),
         ("plots", "Plots"),
         *([("changed", "Changed decisions")] if changed else []),
         *([("worst", "Largest differences")] if worst else []),
@@ -120,6 +130,8 @@ def _contents(suite: Suite, worst: int, scatter: Figure, noise: Figure | None) -
         "reference": suite.reference,
         "remarks": [*suite.not_run, *_steady_lines(suite)],
         "files": table_of("Files beside the reference", [COLUMNS, *table_rows(parity)]),
+        "shift": shift_table(parity),
+        "shift_caption": shift_caption(parity),
         "plots": _plots(suite, scatter, noise),
         "changed": changed,
         "changed_count": len(suite.changed()),

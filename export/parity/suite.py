@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from export.limits import Limits
 from export.parity.engine_answers import Answers, ask, ask_elsewhere
 from export.parity.gate import judge
 from export.parity.layer_snr import LayerNoise, layer_noise
-from export.parity.measures import EvaluationSet, Parity, compare, summarise
+from export.parity.measures import EvaluationSet, FileParity, Parity, compare, summarise
+from export.parity.shift import Ask, measure_shifts, shifted
 
 ELSEWHERE = "tflite-runtime"  # the engine that may need a Python of its own
 _STEADY_IMAGES = 16  # asked again in other orders and with other numbers of threads
@@ -131,7 +132,10 @@ def run_suite(sources: Sources, limits: Limits, layer_images: int) -> Suite:
     log.info("reading images")
     images, names = _images(sources, network, next(iter(specs.values())), manifest)
     log.info("asking the trained network about %d images", len(names))
-    evaluation, reference = _with_reference(sources, network, specs, images)
+    asked, reference = _reference(sources, network, specs)
+    evaluation = EvaluationSet(
+        images.name, images.images_u8, images.labels, asked(images.images_u8), groups=images.groups
+    )
     files, answers, not_run = [], [], []
     for name, spec in specs.items():
         for engine in engines_for(Path(name).suffix):
@@ -144,6 +148,8 @@ def run_suite(sources: Sources, limits: Limits, layer_images: int) -> Suite:
             answers.append(FileAnswers(name, spec.input.dtype, engine, given.probabilities, steady))
     if not files:
         raise ModelError(f"{sources.bundle}: no engine that is installed here runs a file of it")
+    log.info("comparing int8 files under shifts of the images")
+    files = _under_shift(sources, specs, files, asked, evaluation)
     parity = judge(summarise(files, next(iter(specs.values())).threshold, evaluation), limits, True)
     log.info("comparing layers")
     chosen = np.linspace(0, len(names) - 1, min(layer_images, len(names))).astype(int)
@@ -186,25 +192,38 @@ def _images(
     return as_images(str(sources.folder), given), names
 
 
-def _with_reference(
-    sources: Sources, network: FloatNetwork | None, specs: dict[str, ModelSpec], images: ImageSet
-) -> tuple[EvaluationSet, str]:
-    """The images with the answers that files are held to, and whose these are."""
+def _reference(sources: Sources, network: FloatNetwork | None, specs: dict[str, ModelSpec]) -> tuple[Ask, str]:
+    """What gives the answers that files are held to, and whose these are."""
     if network is not None:
         from export.convert import grey_network
 
         model = grey_network.load_network(network.model, network.spec.size)
-        reference, whose = (
-            grey_network.float_probabilities(model, images.images_u8),
-            f"{network.model.parent.name}/{network.model.name} (Keras)",
-        )
-    else:
-        name = next((name for name, spec in specs.items() if spec.input.dtype == FLOAT32), None)
-        if name is None:
-            raise ModelError(f"{sources.bundle}: holds no float file to compare with; give --run RUN")
-        given = ask(sources.bundle / name, specs[name], images.images_u8)
-        reference, whose = given.probabilities, f"{name} of the bundle, which export held to the trained network"
-    return EvaluationSet(images.name, images.images_u8, images.labels, reference, groups=images.groups), whose
+        return lambda images_u8: grey_network.float_probabilities(
+            model, images_u8
+        ), f"{network.model.parent.name}/{network.model.name} (Keras)"
+    name = next((name for name, spec in specs.items() if spec.input.dtype == FLOAT32), None)
+    if name is None:
+        raise ModelError(f"{sources.bundle}: holds no float file to compare with; give --run RUN")
+    return (
+        lambda images_u8: ask(sources.bundle / name, specs[name], images_u8).probabilities,
+        f"{name} of the bundle, which export held to the trained network",
+    )
+
+
+def _under_shift(
+    sources: Sources, specs: Mapping[str, ModelSpec], files: list[FileParity], asked: Ask, evaluation: EvaluationSet
+) -> list[FileParity]:
+    """The files, the int8 ones among them measured under shifts, each on the first engine that ran it here."""
+    images = shifted(evaluation.images_u8, evaluation.groups, asked)
+    done: set[str] = set()
+    measured = []
+    for one in files:
+        if one.precision != FLOAT32 and one.file not in done and is_installed(one.engine):
+            done.add(one.file)
+            shifts = measure_shifts(sources.bundle / one.file, specs[one.file], images, one.engine)
+            one = replace(one, shifts=shifts)
+        measured.append(one)
+    return measured
 
 
 def _answers(

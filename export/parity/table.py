@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from export.parity.measures import FileParity, Parity, Trial
+from export.parity.shift import BANDS
+from train.pages import table_of
 
 COLUMNS = (
     *("file", "engine", "MB", "AUC", "decisions changed", "99th percentile", "largest"),
@@ -13,6 +16,11 @@ COLUMNS = (
 )
 TERMINAL_COLUMNS = 100  # that a table on a terminal keeps to
 _NARROW_COLUMNS = ("file", "engine", "AUC", "changed", "p99", "sens.", "spec.", "ms", "verdict")
+_SMALL, _MIDDLE, _LARGE = BANDS
+SHIFT_COLUMNS = (
+    *("shift", "file", "decisions changed", f"within {_SMALL:g}", f"{_SMALL:g} to {_MIDDLE:g}"),
+    *(f"{_MIDDLE:g} to {_LARGE:g}", f"beyond {_LARGE:g}", "99th percentile"),
+)
 _NARROW_TRIED_COLUMNS = ("recipe", "file", "AUC change", "changed", "p99", "seconds", "outcome", "")
 TRIED_COLUMNS = ("recipe", "file", "AUC change", "decisions changed", "99th percentile", "seconds", "outcome", "")
 
@@ -39,11 +47,17 @@ def parity_text(parity: Parity, wide: bool = False) -> str:
     """
     if wide:
         lines = [caption(parity), *aligned([COLUMNS, *table_rows(parity)]), *reasons(parity)]
+        if shift_rows(parity):
+            lines += ["", shift_caption(parity), *aligned([SHIFT_COLUMNS, *shift_rows(parity)])]
         if parity.tried:
             lines += ["", tried_caption(parity), *aligned([TRIED_COLUMNS, *tried_rows(parity)])]
         return "\n".join(lines)
     lines = [*_wrapped(caption(parity)), *aligned([_NARROW_COLUMNS, *map(_narrow, table_rows(parity))])]
     lines += [line for reason in reasons(parity) for line in _wrapped(reason)]
+    if shift_rows(parity):
+        rows = [(*row[:2], _short(row[2]), *row[3:]) for row in shift_rows(parity)]
+        head = (*SHIFT_COLUMNS[:2], "changed", *SHIFT_COLUMNS[3:-1], "p99")
+        lines += ["", *_wrapped(shift_caption(parity)), *aligned([head, *rows])]
     if parity.tried:
         rows = [_narrow_trial(trial) for trial in parity.tried]
         lines += ["", *_wrapped(tried_caption(parity)), *aligned([_NARROW_TRIED_COLUMNS, *rows])]
@@ -85,6 +99,37 @@ def caption(parity: Parity) -> str:
 def tried_caption(parity: Parity) -> str:
     """What the table of recipes was measured on."""
     return f"Recipes tried, from the cheapest on, against the trained network on {parity.tried_on}"
+
+
+def shift_rows(parity: Parity) -> list[tuple[str, ...]]:
+    """The cells of the table of shifts below SHIFT_COLUMNS: of each shift, each file; none where none was measured."""
+    pairs = [(shift, one.file) for one in parity.files for shift in one.shifts]
+    order = {shift.shift: place for place, (shift, _) in reversed(list(enumerate(pairs)))}
+    return [
+        (
+            shift.shift,
+            file,
+            _share(shift.decisions_changed, shift.radiographs),
+            *(f"{changed}/{count}" for count, changed in shift.by_distance),
+            f"{shift.percentile_99_difference:.2g}",
+        )
+        for shift, file in sorted(pairs, key=lambda pair: order[pair[0].shift])
+    ]
+
+
+def shift_table(parity: Parity) -> dict[str, Any] | None:
+    """The table of shifts, for a page; None where none was measured."""
+    rows = shift_rows(parity)
+    return table_of("Changed decisions under shift", [SHIFT_COLUMNS, *rows]) if rows else None
+
+
+def shift_caption(parity: Parity) -> str:
+    """What the table of shifts says, and its limit."""
+    limit = "" if parity.limits is None else f"; limit of the worst: {parity.limits['shift']:.2%}"
+    return (
+        "Against the trained network on the same images shifted; changed decisions in all, and by the distance of the "
+        f"network's probability from the threshold{limit}"
+    )
 
 
 def _row(one: FileParity) -> tuple[str, ...]:

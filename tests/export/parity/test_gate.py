@@ -12,6 +12,7 @@ from export.limits import PRESETS, Limits, limits_of
 from export.parity.engine_answers import Answers
 from export.parity.gate import judge, radiographs_needed, require_passed
 from export.parity.measures import EvaluationSet, FileParity, Parity, compare_answers, upper_bound
+from export.parity.shift import ShiftParity
 
 LIMITS = Limits()
 GOOD = FileParity(
@@ -160,3 +161,17 @@ def test_a_radiograph_is_the_mean_of_its_files():
     labels, probabilities = images.per_radiograph(np.array([0.2, 0.6, 0.1, 0.3, 0.9]))
     assert labels.tolist() == [0, 1, 1]
     assert probabilities == pytest.approx([0.2, 0.4, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("changed", "limit", "verdict"), [(2, None, "passed"), (8, None, "failed"), (8, 0.2, "passed")]
+)
+def test_the_worst_shift_is_held_to_twice_the_limit_or_its_own(changed, limit, verdict):
+    calm, rough = (
+        ShiftParity(name, 100, count, ((60, count), (20, 0), (10, 0), (10, 0)), 0.05)
+        for name, count in (("blur", 0), ("noise", changed))
+    )
+    found = judged(limits_of("default", shift=limit), shifts=(calm, rough))
+    assert found.verdict == verdict
+    assert all("'noise', 8 of 100 decisions changed" in reason for reason in found.reasons)
+    assert Limits(changed=0.01).to_dict()["shift"] == 0.02 and Limits(shift=0.3).to_dict()["shift"] == 0.3
