@@ -26,8 +26,8 @@ from edge_runtime.strict_json import is_count, is_sha256, loads_strict
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = 1
 MODEL_VARIABLE = "EDGE_MODEL"
-INT8, FLOAT32 = "int8", "float32"
-PRECISIONS = (INT8, FLOAT32)  # of files, which is that of their input; the first that a bundle has is taken
+INT8, MIXED, FLOAT32 = "int8", "mixed", "float32"  # mixed: int8 in, and some layers in float
+PRECISIONS = (INT8, MIXED, FLOAT32)  # of files; the first that a bundle has is taken
 MOST_MODEL_BYTES = 256 << 20  # of any file of a bundle: it lies in memory
 _MOST_MANIFEST_BYTES = 16 << 20
 

@@ -11,6 +11,7 @@ from edge_runtime.command import Command
 from edge_runtime.drafts import temporary_files_of
 from edge_runtime.spec import ASPECTS
 from edge_runtime.terminal_text import escaped, escaped_lines
+from export.init_spec import init_spec_option
 from export.limit_options import limit_options, take_limits
 from export.package.command import package_options
 from export.quantize.recipes import ALIASES, AUTO, NAMES
@@ -53,6 +54,7 @@ def _named(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--out", type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
 @click.option("--name", callback=_named, help="Of the network, in every answer. [default: the run's, or the file's]")
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
+@click.option("--allow-mixed", is_flag=True, help="Leave in float what a format cannot hold: model_mixed files.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")
 @click.option("--data", type=_FOLDER, help="Folder of the radiographs, where it has moved since training.")
 @click.option("--spec", type=_FILE, help="Spec of a network made elsewhere, in place of the five options below.")
@@ -75,6 +77,7 @@ def _named(context: click.Context, parameter: click.Parameter, text: str | None)
 @click.option("--force", is_flag=True, help="Write a bundle that fails the gate, marked so.")
 @click.option("--calibrate-with-phantoms", is_flag=True, help="Though the network learnt from radiographs.")
 @click.option("--wide", is_flag=True, help="Print every column of the tables, wider than 100 characters.")
+@init_spec_option
 @package_options
 @click.version_option(package_name="fracture-edge")
 def main(wide: bool, **options: Any) -> None:

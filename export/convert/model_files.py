@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.bundle import file_name
+from edge_runtime.bundle import INT8, MIXED, file_name
 from edge_runtime.embedded_spec import embed
 from edge_runtime.engines.tensors import check_input_contract
 from edge_runtime.errors import ModelError
@@ -29,9 +29,11 @@ def convert_to_float(model: keras.Model, suffixes: tuple[str, ...]) -> dict[str,
 def write_files(folder: Path, precision: str, contents: Mapping[str, bytes], spec: ModelSpec) -> dict[Path, ModelSpec]:
     """Writes files of one precision, each with its spec inside; the answer is that spec by the path of the file.
 
+    An int8 file in which operators stay float is named mixed.
+
     Args:
         folder: that receives them, under their names in a bundle.
-        precision: of edge_runtime.bundle.PRECISIONS.
+        precision: of their input.
         contents: of the files as they were made, by suffix.
         spec: of the network, without tensors.
 
@@ -40,7 +42,8 @@ def write_files(folder: Path, precision: str, contents: Mapping[str, bytes], spe
     """
     specs = {}
     for suffix, content in contents.items():
-        path, inside = folder / file_name(precision, suffix), spec.with_tensors(FORMATS[suffix].read(content))
+        held = MIXED if precision == INT8 and FORMATS[suffix].float_operators(content) else precision
+        path, inside = folder / file_name(held, suffix), spec.with_tensors(FORMATS[suffix].read(content))
         check_input_contract(inside, path.name)
         if inside.input.dtype != precision:
             raise ModelError(f"{path.name}: its input is {inside.input.dtype}: the network was not made {precision}")

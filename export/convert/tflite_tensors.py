@@ -7,6 +7,7 @@ those of its residual sums too wide. Here every tensor keeps its own memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,6 +76,24 @@ class TensorReader:
         self._interpreter.invoke()
         for index in self.indices:
             yield index, self._interpreter.get_tensor(index)
+
+
+def only_inside(float_tflite: bytes, scope: re.Pattern[str]) -> set[int]:
+    """Indices of the tensors that operators of a scope write for one another, and nobody else reads.
+
+    Args:
+        float_tflite: of a network.
+        scope: finds the names of what its operators write.
+    """
+    interpreter = with_all_tensors(float_tflite)
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    operators = [
+        ([int(index) for index in operator["inputs"]], [int(index) for index in operator["outputs"]])
+        for operator in interpreter._get_ops_details()
+    ]
+    inside = {index for _, written in operators for index in written if scope.search(names[index])}
+    read_outside = {index for read, written in operators if not inside & set(written) for index in read}
+    return inside - read_outside
 
 
 def _written_tensors(interpreter: Interpreter) -> list[int]:

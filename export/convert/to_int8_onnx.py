@@ -6,6 +6,7 @@ The probability itself stays float: the last product is taken in integers and sc
 from __future__ import annotations
 
 import itertools
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from export.convert.to_onnx import without_unused_domains
 # Measured: with 7 bits of weights two to four times as many decisions of MobileNetV2 change as with 8, and with uint8
 # activations ONNX Runtime gives the same bits on x86 with and without VNNI, where int8 ones do not.
 _ACTIVATIONS, _WEIGHTS = QuantType.QUInt8, QuantType.QInt8
+_NOTHING = re.compile(r"(?!)")
 _REAL_INPUT = "grey_real"  # the input after it was dequantised
 
 
@@ -39,26 +41,35 @@ class _Reader(CalibrationDataReader):
         return None if image is None else {INPUT: image}
 
 
-def to_int8_onnx(float_onnx: bytes, inputs: Inputs, ranges: Mapping[str, tuple[float, float]] | None = None) -> bytes:
+def to_int8_onnx(
+    float_onnx: bytes,
+    inputs: Inputs,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    left_float: re.Pattern[str] = _NOTHING,
+) -> bytes:
     """An `.onnx` file with int8 input `grey` and float32 outputs, integers between.
 
     Args:
         float_onnx: with batch normalisation folded and shapes inferred.
         inputs: calibration inputs; the smallest and largest value that they cause is the range of every other tensor.
         ranges: (smallest, largest) of tensors whose range is known, by name.
+        left_float: finds the names of nodes that stay float.
     """
     ranges = ranges or {}
     # Measuring is slow, and for nothing where every range is known: one image satisfies the quantiser.
-    quantized = _quantise(float_onnx, _Reader(inputs, 1), ranges) if ranges else None
+    quantized = _quantise(float_onnx, _Reader(inputs, 1), ranges, left_float) if ranges else None
     if quantized is None or not _quantised_tensors(quantized) <= set(ranges):
-        quantized = _quantise(float_onnx, _Reader(inputs), ranges)
+        quantized = _quantise(float_onnx, _Reader(inputs), ranges, left_float)
     _take_int8(quantized)
     content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
     return content
 
 
 def _quantise(
-    float_onnx: bytes, reader: CalibrationDataReader, ranges: Mapping[str, tuple[float, float]]
+    float_onnx: bytes,
+    reader: CalibrationDataReader,
+    ranges: Mapping[str, tuple[float, float]],
+    left_float: re.Pattern[str],
 ) -> onnx.ModelProto:
     model = onnx.load_from_string(float_onnx)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +82,11 @@ def _quantise(
             per_channel=True,
             activation_type=_ACTIVATIONS,
             weight_type=_WEIGHTS,
-            nodes_to_exclude=[node.name for node in model.graph.node if {OUTPUT, HEATMAP} & set(node.output)],
+            nodes_to_exclude=[
+                node.name
+                for node in model.graph.node
+                if {OUTPUT, HEATMAP} & set(node.output) or left_float.search(node.name)
+            ],
             # Dense layers hand on their 32-bit sums as real values: the last of them is the logit.
             extra_options={
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],

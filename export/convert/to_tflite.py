@@ -30,19 +30,23 @@ def to_float_tflite(model: keras.Model) -> bytes:
     return converted
 
 
-def to_int8_tflite(float_tflite: bytes, ranges: Ranges) -> bytes:
+def to_int8_tflite(float_tflite: bytes, ranges: Ranges, is_mixed: bool = False) -> bytes:
     """A `.tflite` file with int8 input, output and everything between, weights per channel (arXiv:1806.08342).
 
     Args:
         float_tflite: file of a network with input `grey`.
         ranges: of its tensors; int8 covers each from end to end.
+        is_mixed: operators on tensors without a range stay float.
 
     Raises:
         ModelError: an operator has no int8 form.
     """
     try:
         quantized: bytes = mlir_quantize(
-            _with_ranges(float_tflite, ranges), fully_quantize=True, input_data_type=tf.int8, output_data_type=tf.int8
+            _with_ranges(float_tflite, ranges),
+            fully_quantize=not is_mixed,
+            input_data_type=tf.int8,
+            output_data_type=tf.int8,
         )
     except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
         raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {error}") from error

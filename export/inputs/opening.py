@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from export.inputs.image_sets import ImageSets, gather
 from export.inputs.run_reader import Classes, FloatNetwork, open_network
-from export.request import ExportRequest
+from export.request import FORMATS, ExportRequest
 
 if TYPE_CHECKING:
     from export.inputs.foreign.reading import ForeignNetwork
@@ -40,8 +40,10 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     foreign = None
     if network.data_root is None:
         log.info("taking the network apart")
-        from export.inputs.foreign import reading
+        from export.inputs.foreign import float_layers, reading
 
-        foreign = reading.prepare(network.model, network.positive, request.input_range)
+        foreign = reading.prepare(network.model, network.positive, request.input_range, network.classes)
+        if request.int8 and not request.allow_mixed:
+            float_layers.require_int8(foreign.model, [FORMATS[name] for name in request.formats])
     log.info("reading images")
     return ExportInputs(network, gather(request, network), foreign)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -241,3 +242,26 @@ def test_a_network_made_elsewhere_needs_options_alone_and_a_constant_one_is_refu
 def test_an_option_that_would_be_ignored_is_refused(make_run, edge_export, tmp_path, options, says):
     done = edge_export(make_run("cnn"), *options, "--out", tmp_path / "bundle")
     assert (done.exit_code, done.stderr) == (2, f"error: {says}\n")
+
+
+def test_a_spec_to_fill_in_is_printed_and_one_that_is_wrong_names_its_field(make_run, edge_export, tmp_path):
+    network, spec = make_run("cnn") / "model.keras", tmp_path / "spec.json"
+    done = edge_export("--init-spec", network, "--labels", "whole,broken")
+    assert done.exit_code == 0, done.output
+    written = json.loads(done.stdout)
+    assert (written["size"], written["labels"], written["threshold"]) == (32, ["whole", "broken"], 0.5)
+    assert "in the place of normal" in edge_export("--init-spec", network).stderr
+    assert edge_export("--init-spec", network, "--int8").exit_code == 2
+    for change, says in (
+        ({"labels": ["broken"]}, 'field labels: a list of two different names, .* such as \\["normal", "fractured"\\]'),
+        ({"size": 64}, "field size is 64; 32 was expected"),
+    ):
+        spec.write_text(json.dumps({**written, **change}))
+        refused = edge_export(network, "--spec", spec, "--out", tmp_path / "bundle")
+        assert refused.exit_code == 3 and re.search(says, refused.stderr) and refused.stderr.count("\n") == 1
+
+
+def test_labels_that_the_network_does_not_have_are_refused(make_run, edge_export, tmp_path):
+    network = make_run("cnn") / "model.keras"
+    done = edge_export(network, "--labels", "a,b,c", "--positive", "c", "--out", tmp_path / "bundle")
+    assert done.exit_code == 3 and "1 unit(s), so 2 classes, and 3 labels were given" in done.stderr

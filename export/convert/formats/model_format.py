@@ -46,6 +46,7 @@ class ModelFormat:
     read: Callable[[bytes], tuple[Tensor, ...]]  # (file) -> its named input and outputs, with their scales
     convert: Callable[[keras.Model], bytes]  # (network that takes `grey`) -> float32 file
     quantise: Callable[[Calibrated], bytes]  # -> int8 file
+    float_operators: Callable[[bytes], tuple[str, ...]]  # (int8 file) -> kinds of operators that calculate in float
     show: Callable[[Path], TensorGraph]  # (file of either precision) -> what it calculates on the way
 
 

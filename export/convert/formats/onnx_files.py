@@ -28,6 +28,8 @@ _NOT_COMPUTING = {
     "Identity",
     "Pad",
 }
+_HANDING_ON = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Pad"}
+_SUMMING = {"Gemm", "MatMul"}
 _ACTIVATIONS = {"Clip", "Relu"}
 
 
@@ -42,11 +44,30 @@ def _quantise(calibrated: Calibrated) -> bytes:
     from export.convert.tensor_matching import match_tensors
     from export.convert.to_int8_onnx import to_int8_onnx
     from export.convert.to_onnx import to_float_onnx
+    from export.inputs.foreign.float_layers import float_layers, in_scope_of
 
+    names = [name for layers in float_layers(calibrated.network, ONNX.suffix).values() for name in layers]
     float_onnx = to_float_onnx(calibrated.network)
     matches = match_tensors(float_onnx, calibrated.float_tflite, next(calibrated.inputs()))
     shared = {name: calibrated.ranges[index] for name, index in matches.items()}
-    return to_int8_onnx(float_onnx, calibrated.inputs, shared)
+    return to_int8_onnx(float_onnx, calibrated.inputs, shared, in_scope_of(names))
+
+
+def _float_operators(content: bytes) -> tuple[str, ...]:
+    """Kinds of operators that read what another one calculated, and nobody rounded to int8 between.
+
+    Dense layers hand on their sums as they are. A function of one value alone, between integers, counts as int8.
+    """
+    written: set[str] = set()
+    kinds = []
+    for node in onnx.load_from_string(content).graph.node:
+        if node.op_type in _HANDING_ON and set(node.input) & written:
+            written.update(node.output)
+        elif node.op_type not in (*_NOT_COMPUTING, *_SUMMING):
+            if set(node.input) & written:
+                kinds.append(node.op_type)
+            written.update(node.output)
+    return tuple(dict.fromkeys(kinds))
 
 
 class OnnxGraph:
@@ -95,4 +116,4 @@ def _rounded_names(graph: onnx.GraphProto) -> dict[str, str]:
     return {name: real[integers] for name, integers in quantised.items() if integers in real}
 
 
-ONNX = ModelFormat(ON_DEVICE.suffix, onnx_tensors, _convert, _quantise, OnnxGraph)
+ONNX = ModelFormat(ON_DEVICE.suffix, onnx_tensors, _convert, _quantise, _float_operators, OnnxGraph)

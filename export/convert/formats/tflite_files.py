@@ -15,6 +15,8 @@ from export.convert.tflite_tensors import tflite_tensors, with_all_tensors
 if TYPE_CHECKING:
     import keras
 
+_CONVERTING = {"DEQUANTIZE", "QUANTIZE", "DELEGATE"}  # operators that calculate nothing of the network
+
 
 def _convert(network: keras.Model) -> bytes:
     from export.convert.to_tflite import to_float_tflite
@@ -23,9 +25,27 @@ def _convert(network: keras.Model) -> bytes:
 
 
 def _quantise(calibrated: Calibrated) -> bytes:
+    from export.convert.tflite_tensors import only_inside
     from export.convert.to_tflite import to_int8_tflite
+    from export.inputs.foreign.float_layers import float_layers, in_scope_of
 
-    return to_int8_tflite(calibrated.float_tflite, calibrated.ranges)
+    names = [name for layers in float_layers(calibrated.network, TFLITE.suffix).values() for name in layers]
+    if not names:
+        return to_int8_tflite(calibrated.float_tflite, calibrated.ranges)
+    inside = only_inside(calibrated.float_tflite, in_scope_of(names))
+    ranges = {index: limits for index, limits in calibrated.ranges.items() if index not in inside}
+    return to_int8_tflite(calibrated.float_tflite, ranges, is_mixed=True)
+
+
+def _float_operators(content: bytes) -> tuple[str, ...]:
+    interpreter = with_all_tensors(content)
+    dtypes = {detail["index"]: detail["dtype"] for detail in interpreter.get_tensor_details()}
+    kinds = [
+        str(operator["op_name"])
+        for operator in interpreter._get_ops_details()
+        if any(dtypes.get(int(index)) is np.float32 for index in operator["outputs"])
+    ]
+    return tuple(dict.fromkeys(kind for kind in kinds if kind not in _CONVERTING))
 
 
 class TfliteGraph:
@@ -57,4 +77,4 @@ def _real(values: NDArray[Any], detail: dict[str, Any]) -> NDArray[np.float32]:
     return np.asarray((values.astype(np.float32) - zero_point) * scale, np.float32)
 
 
-TFLITE = ModelFormat(ON_DEVICE.suffix, tflite_tensors, _convert, _quantise, TfliteGraph)
+TFLITE = ModelFormat(ON_DEVICE.suffix, tflite_tensors, _convert, _quantise, _float_operators, TfliteGraph)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import keras
 
+from edge_runtime.errors import ModelError
+from export.convert.formats import FORMATS
 from export.convert.prepared_network import PreparedNetwork
 from export.quantize.int8_files import RangeRule, quantise_network
 from export.quantize.recipes.recipe_inputs import RecipeInputs
@@ -40,4 +42,17 @@ class Recipe:
             ModelError: the network cannot be quantised.
         """
         network = self.rounding(self.preparation(prepared, inputs), inputs)
-        return quantise_network(network, tuple(formats), inputs.calibration, self.ranges)
+        files = quantise_network(network, tuple(formats), inputs.calibration, self.ranges)
+        if not inputs.allow_mixed:
+            _require_int8(files)
+        return files
+
+
+def _require_int8(files: Mapping[str, bytes]) -> None:
+    for suffix, content in files.items():
+        kinds = FORMATS[suffix].float_operators(content)
+        if kinds:
+            raise ModelError(
+                f"int8 {suffix} cannot hold operators of the network: {', '.join(kinds)}; --allow-mixed leaves them in "
+                "float and writes model_mixed files"
+            )

@@ -20,3 +20,4 @@ class RecipeInputs:
     training: Callable[[], NDArray[np.uint8]]  # uint8 (N, S, S) of the train split, or calibration; read when called
     state: Path | None = None  # folder in which a long recipe keeps what it would resume from; None: keep nothing
     budget_minutes: float | None = None  # of wall time that fine-tuning may take; None: as long as it needs
+    allow_mixed: bool = False  # files may leave in float what their format cannot hold in int8
