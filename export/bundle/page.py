@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import __version__
-from edge_runtime.bundle import INT8
+from edge_runtime.bundle import FLOAT32
 from edge_runtime.images import read_grey
 from export.bundle.facts import BundleFacts
 from export.bundle.golden import EXPECTED, FOLDER
@@ -101,7 +101,8 @@ def _files(folder: Path) -> dict[str, Any]:
 
 def _runs_on(path: Path) -> str:
     engine = "LiteRT or tflite-runtime" if path.suffix == ".tflite" else "ONNX Runtime"
-    return f"{engine}, {'the device' if INT8 in path.name else 'comparison, and devices with a float unit to spare'}"
+    where = "comparison, and devices with a float unit to spare" if FLOAT32 in path.name else "the device"
+    return f"{engine}, {where}"
 
 
 def _golden(facts: BundleFacts, folder: Path) -> list[dict[str, str]]:
@@ -109,7 +110,7 @@ def _golden(facts: BundleFacts, folder: Path) -> list[dict[str, str]]:
     expected = json.loads((folder / EXPECTED).read_text(encoding="utf-8"))
     pictures = []
     for name, answers in sorted(expected.items()):
-        file = next((one for one in sorted(answers) if INT8 in one), min(answers))
+        file = next((one for one in sorted(answers) if FLOAT32 not in one), min(answers))
         probability = _first(answers[file]["probability"])
         label = facts.spec.labels[int(probability >= facts.spec.threshold)]
         caption = f"{name}: {probability:.3f}, {label}"

@@ -198,9 +198,8 @@ def _reference(sources: Sources, network: FloatNetwork | None, specs: dict[str, 
         from export.convert import grey_network
 
         model = grey_network.load_network(network.model, network.spec.size)
-        return lambda images_u8: grey_network.float_probabilities(
-            model, images_u8
-        ), f"{network.model.parent.name}/{network.model.name} (Keras)"
+        whose = f"{network.model.parent.name}/{network.model.name} (Keras)"
+        return lambda images_u8: grey_network.float_probabilities(model, images_u8), whose
     name = next((name for name, spec in specs.items() if spec.input.dtype == FLOAT32), None)
     if name is None:
         raise ModelError(f"{sources.bundle}: holds no float file to compare with; give --run RUN")
