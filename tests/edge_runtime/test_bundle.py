@@ -241,7 +241,7 @@ def test_a_pipe_in_place_of_a_file_is_an_error_and_no_wait(bundle_copy, name):
         (lambda manifest: manifest["files"]["model_int8.tflite"].update(size=10**9), "size or SHA-256"),
         (lambda manifest: manifest["files"]["model_int8.tflite"].update(sha256=5), "no size and SHA-256"),
         (lambda manifest: manifest.pop("spec"), "gives no spec"),
-        (lambda manifest: manifest["spec"].update(labels="ab"), "labels are a list"),
+        (lambda manifest: manifest["spec"].update(labels="ab"), "field labels"),
         (lambda manifest: manifest["spec"].update(threshold=0.25), "its spec is not the bundle's"),
         (lambda manifest: manifest["spec"].update(size=64), "its spec is not the bundle's"),
     ],
