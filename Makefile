@@ -59,8 +59,10 @@ model: setup
 	$(BIN)/edge-export $(MODEL)/run-all --int8 --recipe minmax --name $(MODEL_NAME) --out $(MODEL)/bundle
 	$(BIN)/python -m tools.ship_model $(MODEL)/bundle --run $(MODEL)/run --evaluation $(MODEL)/evaluation
 
+# Files of tests side by side: half of the tests wait for programs that they start.
+WORKERS ?= 2
 test: setup setup-tflite lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile
 
 test-slow: setup setup-tflite
 	$(BIN)/python -m pytest -m slow

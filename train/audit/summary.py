@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime.terminal_text import escaped
 from train.audit.findings import Findings, mislabelled_formats
-from train.audit.inventory import Inventory
+from train.audit.inventory import ImageRecord, Inventory
 from train.audit.levels import SPLITS
 from train.audit.splitting import LeakMatrix
 from train.audit.wording import counted
@@ -55,13 +55,16 @@ def describe_images(inventory: Inventory) -> dict[str, str]:
     records = inventory.records
     return {
         "sizes": _frequent(Counter(f"{record.width} x {record.height}" for record in records)),
-        "pixels": _frequent(Counter(f"{record.mode} ({_depth(record.mode)} bits)" for record in records)),
+        "pixels": _frequent(Counter(_pixels(record) for record in records)),
         "formats": _frequent(Counter(record.format for record in records)),
     }
 
 
-def _depth(mode: str) -> int:
-    return 16 if mode.startswith("I") else 1 if mode == "1" else 8
+def _pixels(record: ImageRecord) -> str:
+    """Mode and depth; of DICOM the mode alone, for it stores 8 to 16 bits under one name."""
+    if record.format == "DICOM":
+        return record.mode
+    return f"{record.mode} ({16 if record.mode.startswith('I') else 1 if record.mode == '1' else 8} bits)"
 
 
 def _frequent(counts: Counter[str]) -> str:

@@ -17,6 +17,7 @@ from train.audit.cli import main as edge_audit
 from train.audit.findings import audit
 from train.audit.grouping import keep_together
 from train.audit.patients import unknown, with_groups
+from train.audit.summary import summarise
 
 from .conftest import draw_image, save
 
@@ -58,6 +59,10 @@ def test_patients_in_two_splits_are_a_leak_and_both_labels_of_one_are_no_conflic
     assert findings.conflicts == ()
     assert findings.notes == ()
     assert len(findings.to_dict()["groups"]) == 8
+
+
+def test_no_depth_is_told_of_files_that_store_several(clinic: Path) -> None:
+    assert "\npixels: MONOCHROME2: 24\n" in summarise(audit(clinic, shortcuts=False))
 
 
 def test_nothing_that_the_audit_leaves_names_a_patient(clinic: Path, tmp_path: Path) -> None:

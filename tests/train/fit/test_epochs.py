@@ -10,7 +10,7 @@ prepare_backend(0)
 from train.engine import train_and_evaluate  # noqa: E402
 
 
-@pytest.mark.parametrize("model", ["cnn", "mobilenetv2"])
+@pytest.mark.parametrize("model", ["cnn", pytest.param("mobilenetv2", marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_network(
     model, phantoms, tmp_path, small_config, weights_of, interrupt_after_epochs
 ):
