@@ -14,8 +14,11 @@ from edge_runtime.errors import ImageError, StorageError
 from edge_runtime.limits import MEGABYTE, Limits
 from edge_runtime.regular_files import NotRegularError, open_regular
 
+# As files in folders count. The last are pictures of formats that are not read: each gets its error line, for a picture
+# that is passed over in silence would be taken for judged.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .pgm .pnm .dcm .dicom".split()  # as files in folders count
+    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .pgm .pnm .ppm .dcm .dicom "
+    ".jp2 .j2k .j2c .jpc .jpf .jpx .jxl .heic .heif .hif .avif .tga .psd .pcx .exr .dng".split()
 )
 STANDARD_INPUT = "-"
 

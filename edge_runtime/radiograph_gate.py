@@ -1,6 +1,6 @@
 """Is this a radiograph at all? A photograph, a page or noise has a probability of a fracture too, and no answer.
 
-Two questions, asked of pixels alone, so that they serve every network: has the image colours, as no radiograph has; and
+Asked of pixels alone, so that it serves every network: is it a speck or a strip; has it colours, as no radiograph has; and
 does a network of 82,000 weights (`radiograph_gate.npz`, made by `tools.radiograph_gate`) take its grey for one.
 Both limits are chosen on images whose sources are not those of the images that judged them: docs/clinic.md.
 """
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 128  # pixels: what the network sees, stretched to a square
+LEAST_SIDE = 32  # pixels; the smallest of 13,000 radiographs has 100
+LONGEST_SHAPE = 10  # times as long as wide; the longest of them is 2.8
 LEAST_SPREAD = 8  # grey levels between the percentiles below; less is an empty image
 MOST_COLOUR = 10.0  # levels of Cb and Cr; a tint, one colour for all pixels, has none of it
 LEAST_SCORE = -0.25  # logit of the network
@@ -43,6 +45,8 @@ def look(grey_u8: NDArray[np.uint8], chroma_u8: NDArray[np.uint8] | None = None)
         grey_u8: (H, W), as decoded.
         chroma_u8: (h, w, 2), Cb and Cr of the same image at any size; None where it is grey.
     """
+    if odd := _odd_shape(*grey_u8.shape):
+        return GateVerdict(False, odd, -np.inf)
     image_u8 = _reduced(grey_u8)
     low, high = np.percentile(image_u8, _PERCENTILES)
     if high - low < LEAST_SPREAD:
@@ -53,6 +57,14 @@ def look(grey_u8: NDArray[np.uint8], chroma_u8: NDArray[np.uint8] | None = None)
     if score < LEAST_SCORE:
         return GateVerdict(False, "not a radiograph: it does not look like one", score)
     return GateVerdict(True, "", score)
+
+
+def _odd_shape(height: int, width: int) -> str:
+    """Why no radiograph has this shape; empty where one may have."""
+    short, long = sorted((height, width))
+    if short < LEAST_SIDE:
+        return f"not a radiograph: only {width} x {height} pixels"
+    return f"not a radiograph: {width} x {height} pixels are too long a strip" if long > LONGEST_SHAPE * short else ""
 
 
 def colour_spread(chroma_u8: NDArray[np.uint8]) -> float:

@@ -365,14 +365,23 @@ def test_warnings_are_dropped_in_every_thread_and_come_back(radiograph_u8):
 
 
 def test_a_folder_is_searched_in_sorted_order(tmp_path):
-    for name in ("b.PNG", "a.jpg", "deep/er/c.tiff", "notes.txt", "desktop.ini", ".hidden.png", ".cache/d.png"):
+    for name in (
+        "b.PNG",
+        "a.jpg",
+        "deep/er/c.tiff",
+        "refused.jp2",
+        "notes.txt",
+        "desktop.ini",
+        ".hidden.png",
+        ".cache/d.png",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "IM000001").write_bytes(bytes(128) + b"DICM")  # as archives name DICOM files
     found = find_images([tmp_path])
     names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["IM000001", "a.jpg", "b.PNG", "deep/er/c.tiff"]
+    assert names == ["IM000001", "a.jpg", "b.PNG", "refused.jp2", "deep/er/c.tiff"]
 
 
 def test_a_file_counts_whatever_its_name(tmp_path):

@@ -68,8 +68,16 @@ def test_it_takes_no_time_that_anybody_waits_for() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3, 2), (2000, 1)])
-def test_odd_shapes_are_looked_at(shape: tuple[int, int]) -> None:
-    assert isinstance(look(RNG.integers(0, 256, shape, dtype=np.uint8)).is_radiograph, bool)
+def test_odd_shapes_are_no_radiographs(shape: tuple[int, int]) -> None:
+    verdict = look(RNG.integers(0, 256, shape, dtype=np.uint8))
+    assert not verdict.is_radiograph
+    assert f"{shape[1]} x {shape[0]} pixels" in verdict.reason
+
+
+def test_a_strip_of_a_radiograph_is_none() -> None:
+    strip = np.tile(np.arange(40, dtype=np.uint8) * 5, (500, 1))
+    assert "strip" in look(strip).reason
+    assert "strip" not in look(strip[:400]).reason
 
 
 @pytest.fixture
