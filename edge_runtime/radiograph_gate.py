@@ -1,7 +1,7 @@
 """Is this a radiograph at all? A photograph, a page or noise has a probability of a fracture too, and no answer.
 
-Asked of pixels alone, so that it serves every network: is it a speck or a strip; has it colours, as no radiograph has; and
-does a network of 82,000 weights (`radiograph_gate.npz`, made by `tools.radiograph_gate`) take its grey for one.
+Asked of pixels alone, so that it serves every network: is it a speck or a strip; has it colours, as no radiograph has;
+and does a network of 82,000 weights (`radiograph_gate.npz`, made by `tools.radiograph_gate`) take its grey for one.
 Both limits are chosen on images whose sources are not those of the images that judged them: docs/clinic.md.
 """
 
