@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edge_runtime.command import Command, echo_result
 from edge_runtime.engines import AUTO, NAMES
@@ -35,7 +36,11 @@ def _parse_prevalences(context: click.Context, parameter: click.Parameter, text:
 @click.argument("source", metavar="BUNDLE|FILE|RUN", type=_PATH)
 @click.argument("folder", required=False, type=_PATH)
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write; an earlier evaluation there is replaced.")
-@click.option("--run", type=_FOLDER, help="Judge the test split of this run, in place of a FOLDER.")
+@click.option(
+    "--run",
+    type=_FOLDER,
+    help="Judge the test split of this run; with a FOLDER, tell how it parts from the run's images.",
+)
 @click.option("--data", type=_FOLDER, help="Folder of the run's radiographs, where it has moved since training.")
 @click.option(
     "--groups",
@@ -58,6 +63,19 @@ def _parse_prevalences(context: click.Context, parameter: click.Parameter, text:
     callback=_parse_prevalences,
     help="Of fractures where the network is to work, for predictive values: 0.05,0.2.",
 )
+@click.option("--rotation", is_flag=True, help="Judge turned images too: a curve of AUC and decisions over the angle.")
+@click.option(
+    "--shortcuts",
+    is_flag=True,
+    help="Judge images moved, compressed, coarser, with bright marks painted over, and their border alone.",
+)
+@click.option(
+    "--changed-images",
+    type=click.IntRange(2),
+    default=200,
+    show_default=True,
+    help="With --rotation and --shortcuts: images that are changed, at most.",
+)
 @click.option("--engine", type=click.Choice([AUTO, *NAMES]), default=AUTO, show_default=True, help="Inference engine.")
 @click.option("--operating-point", help="Threshold by its name, where the network has several. [default: its own]")
 @click.option(
@@ -68,12 +86,16 @@ def _parse_prevalences(context: click.Context, parameter: click.Parameter, text:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json.")
 @click.version_option(package_name="fracture-edge")
-def main(as_json: bool, **options: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, as_json: bool, **options: Any) -> None:
     """Judge the images of FOLDER, or a run's test split, and write predictions, figures with intervals, and a page.
 
     Images in folders named as the classes are labelled. An evaluation that was interrupted goes on with the same
     command. Research use only: not a medical device.
     """
+    source = context.get_parameter_source("changed_images")
+    if source is ParameterSource.COMMANDLINE and not (options["rotation"] or options["shortcuts"]):
+        raise click.UsageError("--changed-images goes with --rotation and --shortcuts")
     from export.evaluation.evaluation import REPORT, evaluate
     from export.evaluation.records import EvaluationRequest
     from train.audit.progress import show_progress

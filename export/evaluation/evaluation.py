@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from edge_runtime.errors import DataError
 from edge_runtime.predictor import Predictor
 from edge_runtime.whole_files import require_replaceable, whole_folder
-from export.evaluation.figures import (
-    Radiographs,
-    comparison,
-    figures_of,
-    subgroups_of,
-)
+from export.evaluation.changes import rotations, shortcut_changes
+from export.evaluation.drift import DriftRow, drift_from_run
+from export.evaluation.figures import Radiographs, comparison, figures_of, subgroups_of
 from export.evaluation.judging import PART, Judge, OnDevice, judge_all, judges_of
+from export.evaluation.papers import FACTS, PROTOCOL, write_papers
 from export.evaluation.records import FORMAT, Evaluation, EvaluationRequest
+from export.evaluation.stress import StressRow, some_of, stress
 from export.evaluation.subjects import RESERVED, Progress, Subjects, subjects_of_folder, subjects_of_run
 from train.metrics import per_group
 
 log = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS, REPORT = "predictions.csv", "metrics.json", "report.html"
+_UNTOLD = "not told"  # value of a column where the table has none, or not the image
 _SEVERAL = "several"  # value of a column whose files of one radiograph differ
 
 
@@ -56,12 +56,18 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> Evaluation:
     decides = judges[judged_by]
     found = Evaluation(spec, judged_by, decides.sha256, subjects, answers, None, _heatmaps(decides))
     found = _with_figures(found, request, {name: judges[name].spec.threshold for name in others})
+    found = replace(
+        found,
+        stress=_stress(found, request, decides, unfinished / PART, progress),
+        drift=_drift(found, request, progress),
+    )
     with whole_folder(request.out, is_evaluation) as draft:
         _write_predictions(draft / PREDICTIONS, found)
         (draft / METRICS).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
         from export.evaluation.page import write_page
 
         write_page(draft / REPORT, found, request)
+        write_papers(draft, found, request.source)
     shutil.rmtree(unfinished, ignore_errors=True)
     return found
 
@@ -72,7 +78,8 @@ def is_evaluation(folder: Path) -> bool:
         ours = json.loads((folder / METRICS).read_bytes())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return ours and {path.name for path in folder.iterdir()} <= {PREDICTIONS, METRICS, REPORT}
+    written = {PREDICTIONS, METRICS, REPORT, FACTS, PROTOCOL}
+    return ours and {path.name for path in folder.iterdir()} <= written
 
 
 def _heatmaps(judge: Judge) -> Predictor | None:
@@ -88,6 +95,24 @@ def _subjects(request: EvaluationRequest, progress: Progress) -> Subjects:
     if request.groups or request.positive:
         raise DataError("--groups and --positive are for a FOLDER: a run knows its own groups and labels")
     return subjects_of_run(run, request.data)
+
+
+def _stress(
+    found: Evaluation, request: EvaluationRequest, judge: Judge, part: Path, progress: Progress
+) -> list[StressRow]:
+    changes = [*(rotations() if request.rotation else []), *(shortcut_changes() if request.shortcuts else [])]
+    if not changes:
+        return []
+    subjects, answers = some_of(found.subjects, found.answers, request.changed_images)
+    return stress(subjects, answers, judge, changes, progress, part)
+
+
+def _drift(found: Evaluation, request: EvaluationRequest, progress: Progress) -> list[DriftRow]:
+    """From the run that is named, or is the source, where the images are others than its own."""
+    run = request.run or (request.source if (request.source / "split.csv").is_file() else None)
+    if request.folder is None or run is None:
+        return []
+    return drift_from_run(run, request.data, found.subjects, found.answers, found.judged_by, progress)
 
 
 def _others(request: EvaluationRequest, judges: Mapping[str, Judge]) -> dict[str, Judge]:
@@ -111,7 +136,9 @@ def _with_figures(found: Evaluation, request: EvaluationRequest, thresholds: Map
         return Radiographs(*per_group(labels, probabilities, groups), threshold)
 
     radiographs = of(found.judged_by, found.spec.threshold)
-    columns = {name: _by_radiograph([image.columns[name] for image in images], groups) for name in request.by}
+    columns = {
+        name: _by_radiograph([image.columns.get(name) or _UNTOLD for image in images], groups) for name in request.by
+    }
     return replace(
         found,
         radiographs=radiographs,

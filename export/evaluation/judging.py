@@ -39,8 +39,8 @@ class Judge(Protocol):
     def sha256(self) -> str:
         """Of the network's file."""
 
-    def answer(self, path: Path) -> tuple[float, bool, str]:
-        """(probability, abstained, reason) of an image file.
+    def answer(self, source: Path | bytes) -> tuple[float, bool, str]:
+        """(probability, abstained, reason) of an image file, or of the bytes of one.
 
         Raises:
             ImageError: it cannot be judged.
@@ -63,9 +63,9 @@ class OnDevice:
         """Of the model."""
         return self.predictor.model.sha256
 
-    def answer(self, path: Path) -> tuple[float, bool, str]:
+    def answer(self, source: Path | bytes) -> tuple[float, bool, str]:
         """As `Judge.answer`."""
-        prediction: Prediction = self.predictor.predict(path)
+        prediction: Prediction = self.predictor.predict(source)
         return prediction.probability, prediction.decision == "abstain", prediction.reason
 
 
@@ -83,14 +83,14 @@ class InKeras:
         self.spec = network.spec
         self.sha256 = sha256_of(network.model)
 
-    def answer(self, path: Path) -> tuple[float, bool, str]:
+    def answer(self, source: Path | bytes) -> tuple[float, bool, str]:
         """As `Judge.answer`."""
         import numpy as np
 
         from edge_runtime.images import read_grey
         from edge_runtime.preprocess import preprocess
 
-        grey = preprocess(read_grey(path, self.spec.size), self.spec).astype(np.float32) / 255.0
+        grey = preprocess(read_grey(source, self.spec.size), self.spec).astype(np.float32) / 255.0
         answers = self._model(np.repeat(grey[np.newaxis, ..., np.newaxis], 3, axis=-1), training=False)
         first = answers[0] if isinstance(answers, list | tuple) else answers
         return float(np.asarray(first).ravel()[0]), False, ""

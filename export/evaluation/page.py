@@ -12,16 +12,21 @@ from PIL import Image
 from edge_runtime import __version__
 from edge_runtime.errors import EdgeError
 from edge_runtime.images import read_grey
+from export.evaluation.changes import ROTATION
 from export.evaluation.checklist import claim_items
 from export.evaluation.figures import interactions
-from export.evaluation.plots import decision_curve
+from export.evaluation.papers import parity_of
+from export.evaluation.plots import decision_curve, rotation_curve
+from train.audit.wording import counted
 from train.metrics import Estimate
 from train.pages import made_today, render, table_of
 from train.pages.charts import histogram, plot_of, reliability_diagram, roc
 from train.pages.pictures import picture_of
 
 if TYPE_CHECKING:
+    from export.evaluation.drift import DriftRow
     from export.evaluation.records import Evaluation, EvaluationRequest
+    from export.evaluation.stress import StressRow
 
 COMMAND = "edge-evaluate"
 
@@ -39,10 +44,14 @@ def as_text(found: Evaluation) -> str:
     lines += [f"{figure.name:<{width}}  {figure.estimate}" for figure in found.figures]
     for name, other in found.comparisons.items():
         lines.append(f"beside {name}: {other['decisions_that_differ']} decisions differ, {_not_inferior(other)}")
+    lines += [f"changed images, {row.test} {row.setting}: {row.remark}" for row in found.stress if row.remark]
+    parted = [row.quantity for row in found.drift if row.parted]
+    if found.drift:
+        lines.append(f"drift from the run: {', '.join(parted) or 'none found'}")
     if found.abstained:
-        lines.append(f"{found.abstained} images are no radiographs for the gate")
-    if found.failed or found.subjects.left_out:
-        lines.append(f"{len(found.failed) + len(found.subjects.left_out)} images without an answer")
+        lines.append(f"{counted(found.abstained, 'image is no radiograph', 'images are no radiographs')} for the gate")
+    if left_out := len(found.failed) + len(found.subjects.left_out):
+        lines.append(f"{counted(left_out, 'image')} without an answer")
     if found.subjects.patients_unknown:
         lines.append(found.subjects.patients_unknown)
     return "\n".join(lines)
@@ -67,6 +76,8 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         ("plots", "Plots"),
         *([("subgroups", "Subgroups")] if found.subgroups else []),
         *([("beside", "Beside other files")] if found.comparisons else []),
+        *([("changed", "Changed images")] if found.stress else []),
+        *([("drift", "Drift")] if found.drift else []),
         *((gallery["id"], gallery["name"]) for gallery in galleries),
         ("claim", "CLAIM checklist"),
     ]
@@ -94,6 +105,12 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         "subgroups": [row.to_dict() | _estimates(row) for row in found.subgroups],
         "looks": _looks(found),
         "comparisons": _comparisons(found) if found.comparisons else None,
+        "stress": _stress(found.stress),
+        "has_protocol": parity_of(request.source) is not None,
+        "rotation": _rotation(found) if any(row.test == ROTATION for row in found.stress) else None,
+        "given_away": [f"{row.test}, {row.setting}: {row.remark}" for row in found.stress if row.remark],
+        "drift": _drift(found.drift) if found.drift else None,
+        "parted": [row.quantity for row in found.drift if row.parted],
         "galleries": galleries,
         "notes": _notes(notes) if notes else None,
         "checklist": _checklist(found, request),
@@ -124,6 +141,55 @@ def _comparisons(found: Evaluation) -> dict[str, Any]:
     )
     rows = [_compared(name, other) for name, other in found.comparisons.items()]
     return table_of("Comparisons", [head, *rows])
+
+
+def _stress(rows: list[StressRow]) -> list[dict[str, Any]]:
+    """A table of what was turned, folded, for the curve shows it, and one of all else."""
+    turned, others = ([row for row in rows if (row.test == ROTATION) is is_turned] for is_turned in (True, False))
+    return [
+        *([_stress_table("Turned images", turned, f"{len(turned)} angles")] if turned else []),
+        *([_stress_table("Changed images", others, "")] if others else []),
+    ]
+
+
+def _stress_table(label: str, rows: list[StressRow], folded: str) -> dict[str, Any]:
+    head = (
+        *("change", "how much", "images", "AUC", "AUC, changed minus unchanged"),
+        *("decisions changed", "abstained", "remark"),
+    )
+    body = [
+        (
+            *(row.test, row.setting, str(row.images), str(row.auc), str(row.auc_change)),
+            *(str(row.decisions_changed), f"{row.abstained:.1%}", row.remark),
+        )
+        for row in rows
+    ]
+    return table_of(label, [head, *body], text=(7,), folded=folded)
+
+
+def _rotation(found: Evaluation) -> dict[str, Any]:
+    rows = [row for row in found.stress if row.test == ROTATION]
+    worst = max(rows, key=lambda row: row.decisions_changed.value or 0.0)
+    return plot_of(
+        rotation_curve(rows),
+        "Turned radiographs: AUC where there are labels, and the share of decisions that stay as they were, with "
+        "95 % intervals",
+        f"Of {worst.images} images turned by {worst.setting}, {worst.decisions_changed} are decided otherwise, the "
+        "most.",
+    )
+
+
+def _drift(rows: list[DriftRow]) -> dict[str, Any]:
+    head = ("quantity", "beside", "median here", "median of the run", "index", "told from", "n", "n of the run", "")
+    body = [
+        (
+            *(row.quantity, row.beside, f"{row.median:.4g}", f"{row.median_reference:.4g}"),
+            *("too few" if value is None else f"{value:.2f}" for value in (row.index, row.limit)),
+            *(str(row.n), str(row.n_reference), "parted" if row.parted else ""),
+        )
+        for row in rows
+    ]
+    return table_of("Drift", [head, *body], text=(1,))
 
 
 def _notes(notes: list[tuple[str, str]]) -> dict[str, Any]:
@@ -273,8 +339,12 @@ def _claims(found: Evaluation, request: EvaluationRequest) -> dict[str, str]:
         claims["Failure analysis"] = "the worst mistakes are shown in this page"
     if request.folder is None:
         claims["Data partitions"] = "test split of the run: no radiograph of it trained or chose anything"
-    if found.subgroups:
-        claims["Robustness"] = f"subgroups by {', '.join(request.by)}"
+    looked = [
+        *([f"subgroups by {', '.join(request.by)}"] if found.subgroups else []),
+        *([f"images changed in {', '.join(dict.fromkeys(row.test for row in found.stress))}"] if found.stress else []),
+    ]
+    if looked:
+        claims["Robustness"] = "; ".join(looked)
     if found.heatmaps is not None:
         claims["Explainability"] = "a map of where the network looked; how well it points is not measured here"
     return claims

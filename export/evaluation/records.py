@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from edge_runtime.engines import AUTO
 from edge_runtime.predictor import Predictor
 from edge_runtime.spec import ModelSpec
+from export.evaluation.drift import DriftRow
 from export.evaluation.figures import Figure, Radiographs, Subgroup, curves, interactions
 from export.evaluation.judging import Answer
+from export.evaluation.stress import StressRow
 from export.evaluation.subjects import Subjects
 
 FORMAT = "edge-evaluate 1"  # of metrics.json
@@ -37,6 +39,9 @@ class EvaluationRequest:
     engine: str = AUTO
     radiograph_gate: bool = True
     operating_point: str | None = None
+    rotation: bool = False  # judge turned images too
+    shortcuts: bool = False  # judge images changed otherwise too
+    changed_images: int = 200  # that are changed, at most
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Evaluation:
     figures: list[Figure] = field(default_factory=list)
     subgroups: list[Subgroup] = field(default_factory=list)
     comparisons: dict[str, Any] = field(default_factory=dict)  # by the other model file
+    stress: list[StressRow] = field(default_factory=list)  # changed images
+    drift: list[DriftRow] = field(default_factory=list)  # beside the images of the run
 
     @property
     def abstained(self) -> int:
@@ -80,6 +87,8 @@ class Evaluation:
             "left_out": [{"path": path, "why": why} for path, why in self.subjects.left_out],
             "patients": self.subjects.patients_unknown or "told",
             "probabilities": _distribution(np.array(given), self.spec.threshold),
+            "changed_images": [row.to_dict() for row in self.stress],
+            "drift": [row.to_dict() for row in self.drift],
         }
         if self.radiographs is not None:
             labels = self.radiographs.labels

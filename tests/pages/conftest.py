@@ -44,6 +44,10 @@ def images(tmp_path_factory) -> Path:
     return folder
 
 
+ROOT = Path(__file__).parents[2]
+CHANGED = ("--json", "--rotation", "--shortcuts", "--changed-images", "4")
+
+
 @dataclass(frozen=True)
 class Written:
     """What the commands wrote."""
@@ -65,7 +69,7 @@ def written(images, tiny_bundle, tmp_path_factory) -> Written:
     told = {}
     commands = (
         ("edge-audit-1", edge_audit, [images, "--out", out / "audit", "--json"]),
-        ("edge-evaluate-1", edge_evaluate, [tiny_bundle, images / "test", "--out", out / "evaluation", "--json"]),
+        ("edge-evaluate-1", edge_evaluate, [tiny_bundle, images / "test", "--out", out / "evaluation", *CHANGED]),
     )
     for schema, command, arguments in commands:
         done = CliRunner().invoke(command, [str(argument) for argument in arguments])
@@ -76,6 +80,10 @@ def written(images, tiny_bundle, tmp_path_factory) -> Written:
         told["edge-train-1"] = _write_run(out / "run", images)
     told["edge-parity-1"] = _write_parity_and_bundle(out, tiny_bundle, images / "val")
     pages = {name: out / name / "report.html" for name in ("audit", "evaluation", "run", "parity", "bundle")}
+    pages["facts"] = out / "evaluation" / "model_facts.html"
+    evaluate = [ROOT / "edge_runtime" / "model", images / "val", "--out", out / "shipped"]
+    assert CliRunner().invoke(edge_evaluate, [str(argument) for argument in evaluate]).exit_code == 0
+    pages["protocol"] = out / "shipped" / "modification_protocol.html"
     return Written(pages, told)
 
 

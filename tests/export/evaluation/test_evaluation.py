@@ -94,7 +94,7 @@ def test_the_page_is_one_file_that_escapes_what_is_not_ours(evaluated):
     found = _Found()
     found.feed(text)
     assert len(found.ids) == len(set(found.ids))
-    assert set(found.targets) <= {f"#{one}" for one in found.ids}
+    assert set(found.targets) <= {"model_facts.html", *(f"#{one}" for one in found.ids)}
     assert found.unsaid == 0
 
 
@@ -166,11 +166,23 @@ def test_a_folder_that_is_no_evaluation_is_not_replaced(tiny_bundle, images, tmp
     assert (tmp_path / "out" / "metrics.json").read_text() == '{"mine": 1}'
 
 
+def test_an_image_that_the_table_does_not_name_is_of_a_subgroup_of_its_own(tiny_bundle, images, tmp_path):
+    copied = shutil.copytree(images, tmp_path / "images")
+    lines = (copied / "index.csv").read_text().splitlines()
+    (copied / "index.csv").write_text("\n".join(lines[:12]))
+    done = run(tiny_bundle, copied, "--out", tmp_path / "out", "--by", "region", "--json")
+    assert done.exit_code == 0, done.output
+    rows = {row["value"]: row["n"] for row in json.loads(done.stdout)["subgroups"]}
+    assert set(rows) >= {"not told", "leg"} and sum(rows.values()) == 24
+
+
 def test_wrong_requests_are_named(tiny_bundle, images, tmp_path):
     done = run(tiny_bundle, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "which images?" in done.stderr
     done = run(tiny_bundle, images, "--out", tmp_path / "out", "--by", "colour")
     assert done.exit_code == 2 and "--by colour" in done.stderr
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--changed-images", 4)
+    assert done.exit_code == 2 and "--rotation" in done.stderr
     done = run(tmp_path / "nothing", images, "--out", tmp_path / "out")
     assert done.exit_code == 3 and "no such model" in done.stderr
     assert not (tmp_path / "out").exists()

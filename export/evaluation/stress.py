@@ -1,0 +1,155 @@
+"""How answers hold when images are changed: a rotation curve, and tests for shortcuts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_runtime.images import read_grey
+from edge_runtime.spec import ModelSpec
+from export.evaluation.changes import BORDER, Change
+from export.evaluation.judging import Answer, Judge, judge_all
+from export.evaluation.subjects import Progress, Subject, Subjects
+from train.figures.roc import compare_areas, delong
+from train.metrics import UNDEFINED, Estimate, per_group, wilson
+
+
+@dataclass(frozen=True)
+class StressRow:
+    """One change of the images, and what it did to the answers."""
+
+    test: str  # what it looks at
+    setting: str  # how much
+    images: int  # that got an answer both as they are and changed
+    radiographs: int  # that they show
+    auc: Estimate  # of changed images, per radiograph, DeLong; not defined without labels
+    auc_change: Estimate  # from the same images unchanged, paired DeLong
+    decisions_changed: Estimate  # share of images, Wilson
+    abstained: float  # share of changed images that are no radiographs for the gate
+    remark: str  # what it gives away, empty where nothing is shown
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """A network that looks at changed images."""
+
+    judge: Judge
+    change: Change
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the network."""
+        return self.judge.spec
+
+    @property
+    def sha256(self) -> str:
+        """Of the network's file."""
+        return self.judge.sha256
+
+    def answer(self, source: Path | bytes) -> tuple[float, bool, str]:
+        """As `Judge.answer`, of the changed image."""
+        stream = io.BytesIO()
+        # A PNG keeps every grey: the network's own way of reading and resizing follows.
+        Image.fromarray(self.change.apply(read_grey(source))).save(stream, "PNG", compress_level=1)
+        return self.judge.answer(stream.getvalue())
+
+
+def stress(
+    subjects: Subjects,
+    answers: Sequence[Answer],
+    judge: Judge,
+    changes: Sequence[Change],
+    progress: Progress,
+    part: Path,
+) -> list[StressRow]:
+    """A row for each change.
+
+    Args:
+        subjects: images that are changed.
+        answers: to them as they are, in their order.
+        judge: the network that decides.
+        changes: what is done to them.
+        progress: called with (stage, done, total).
+        part: file that keeps answers until the evaluation is whole; each change has one of its own.
+    """
+    rows = []
+    for number, change in enumerate(changes):
+        own = part.with_name(f"{part.name}.{number}")
+        name = f"{change.test} {change.setting}"
+        found = judge_all(
+            subjects, {name: _Changed(judge, change)}, own, lambda _, *done, name=name: progress(name, *done)
+        )
+        rows.append(_row(change, subjects.images, answers, found, judge.spec.threshold))
+    return rows
+
+
+def some_of(subjects: Subjects, answers: Sequence[Answer], most: int) -> tuple[Subjects, list[Answer]]:
+    """At most so many images that got an answer, one a radiograph, by content, both classes as equal as can be."""
+    order = sorted(range(len(answers)), key=lambda row: (subjects.images[row].sha256, subjects.images[row].path))
+    first: dict[int, int] = {}
+    for row in order:
+        if answers[row].probabilities:
+            first.setdefault(subjects.images[row].group, row)
+    positive = [row for row in first.values() if subjects.images[row].label == 1]
+    others = [row for row in first.values() if subjects.images[row].label != 1]
+    few = min(len(positive), max(most // 2, most - len(others)))
+    rows = sorted([*positive[:few], *others[: most - few]])
+    chosen = Subjects(
+        subjects.root,
+        tuple(subjects.images[row] for row in rows),
+        *((), subjects.origin, subjects.patients_unknown),
+    )
+    return chosen, [answers[row] for row in rows]
+
+
+def _row(
+    change: Change, images: Sequence[Subject], before: Sequence[Answer], after: Sequence[Answer], threshold: float
+) -> StressRow:
+    rows = [row for row, answer in enumerate(after) if answer.probabilities and before[row].probabilities]
+    first = np.array([_probability(before[row]) for row in rows])
+    second = np.array([_probability(after[row]) for row in rows])
+    groups = np.array([images[row].group for row in rows], np.int64)
+    labels = np.array([-1 if images[row].label is None else images[row].label for row in rows], np.int64)
+    area, moved = _areas(labels, first, second, groups)
+    changed = int(((first >= threshold) != (second >= threshold)).sum())
+    return StressRow(
+        *(change.test, change.setting, len(rows), len(np.unique(groups)), area, moved),
+        wilson(changed, len(rows)),
+        float(np.mean([after[row].abstained for row in rows])) if rows else 0.0,
+        _remark(change, area, moved),
+    )
+
+
+def _probability(answer: Answer) -> float:
+    return next(iter(answer.probabilities.values()))
+
+
+def _areas(
+    labels: NDArray[np.int64], first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[np.int64]
+) -> tuple[Estimate, Estimate]:
+    """(area of the changed images, how far it moved) per radiograph."""
+    if set(labels.tolist()) != {0, 1}:
+        return UNDEFINED, UNDEFINED
+    of_radiographs, changed = per_group(labels, second, groups)
+    paired = compare_areas(of_radiographs, changed, per_group(labels, first, groups)[1])
+    return delong(of_radiographs, changed), UNDEFINED if paired is None else paired.difference
+
+
+def _remark(change: Change, area: Estimate, moved: Estimate) -> str:
+    """What an interval gives away: nothing is said where it does not exclude chance."""
+    if change.test == BORDER:
+        return "tells fractures without the bone" if area.low is not None and area.low > 0.5 else ""
+    if moved.high is not None and moved.high < 0:
+        return "worse than unchanged"
+    return "better than unchanged" if moved.low is not None and moved.low > 0 else ""
