@@ -99,7 +99,14 @@ def default_state() -> Path:
 @click.option(
     "--dicom-allow", multiple=True, help="TITLE or TITLE@ADDRESS (or @NETWORK/BITS) that may send images by DICOM."
 )
-@click.option("--forward", help="TITLE@HOST:PORT that gets the answers as DICOM structured reports.")
+@click.option("--forward", help="TITLE@HOST:PORT that gets the answers by DICOM.")
+@click.option(
+    "--forward-as",
+    type=click.Choice(["sr", "sc", "both"]),
+    default="sr",
+    show_default=True,
+    help="As structured reports, as secondary captures with the heatmap, or both.",
+)
 @click.option("--webhook", help="http or https address that is told of each answer, signed; needs its secret.")
 @click.option(
     "--webhook-secret-file", "webhook_secret", type=_FILE, help="File with what both sides sign with, mode 0600."
@@ -122,6 +129,7 @@ def main(
     ae_title: str,
     dicom_allow: tuple[str, ...],
     forward: str | None,
+    forward_as: str,
     watch: Path | None,
     results: Path | None,
     sidecars: bool,
@@ -151,7 +159,9 @@ def main(
     limits = Limits(image_bytes=megabytes << 20)
     if dicom_port is None and (dicom_allow or forward):
         raise click.UsageError("--dicom-allow and --forward belong to --dicom-port")
-    node = None if dicom_port is None else _node(ae_title, dicom_host, dicom_port, dicom_allow, forward)
+    if forward is None and forward_as != "sr":
+        raise click.UsageError("--forward-as belongs to --forward")
+    node = None if dicom_port is None else _node((ae_title, dicom_host, dicom_port), dicom_allow, forward, forward_as)
     if watch is None and (results or sidecars):
         raise click.UsageError("--results and --sidecars belong to --watch")
     if (webhook is None) != (webhook_secret is None):
@@ -169,13 +179,13 @@ def main(
     serve(given, predictor, lambda message: click.echo(message, err=True))
 
 
-def _node(title: str, host: str, port: int, allowed: tuple[str, ...], forward: str | None) -> NodeSettings:
+def _node(place: tuple[str, str, int], allowed: tuple[str, ...], forward: str | None, forward_as: str) -> NodeSettings:
     from edge_runtime.serving.node.node import require_node
-    from edge_runtime.serving.node.peers import NodeSettings, parse_caller, parse_destination
+    from edge_runtime.serving.node.peers import KINDS, NodeSettings, parse_caller, parse_destination
 
     require_node()
     destination = None if forward is None else parse_destination(forward)
-    return NodeSettings(title, host, port, tuple(map(parse_caller, allowed)), destination)
+    return NodeSettings(*place, tuple(map(parse_caller, allowed)), destination, KINDS[forward_as])
 
 
 def _folder(folder: Path, results: Path, sidecars: bool, poll_s: float, settle_s: float) -> FolderSettings:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.drafts import clear_drafts
 from edge_runtime.errors import StorageError
-from edge_runtime.serving.node.peers import Destination
+from edge_runtime.serving.node.capture import SECONDARY_CAPTURE
+from edge_runtime.serving.node.peers import CAPTURE, REPORT, Destination
 from edge_runtime.serving.node.report import COMPREHENSIVE_SR
 from edge_runtime.serving.sending import Sender
 from edge_runtime.serving.store import Store
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SUFFIX = ".dcm"
+_MARKS = {REPORT: "", CAPTURE: "-capture"}  # after the number of the item
 _ANSWER_S = 30.0  # that a receiver may take
 _SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit and Implicit VR Little Endian
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4, table B.2-1)
@@ -43,10 +45,16 @@ class Forwarder(Sender):
             raise StorageError(f"{self.folder}: cannot be made: {error.strerror}") from error
         clear_drafts(self.folder)
 
-    def keep(self, item: int, report: bytes) -> None:
-        """Keeps a report, on the disk; it is sent once the answer of its item is kept too."""
-        path = self.folder / f"{item}{_SUFFIX}"
-        write_whole(path, report)
+    def keep(self, item: int, document: bytes, kind: str) -> None:
+        """Keeps a report or capture, on the disk; it is sent once the answer of its item is kept too.
+
+        Args:
+            item: its number.
+            document: a DICOM file.
+            kind: of KINDS.
+        """
+        path = self.folder / f"{item}{_MARKS[kind]}{_SUFFIX}"
+        write_whole(path, document)
         path.chmod(0o600)
 
     def _send_all(self) -> str | None:
@@ -62,8 +70,8 @@ class Forwarder(Sender):
             return "the association ended"
 
     def _ready(self) -> list[Path]:
-        paths = sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), key=lambda path: int(path.stem))
-        return [path for path in paths if not self._store.is_waiting(int(path.stem))]
+        paths = sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), key=lambda path: (_item(path), path.stem))
+        return [path for path in paths if not self._store.is_waiting(_item(path))]
 
     def _send(self, paths: list[Path]) -> str | None:
         from pydicom import dcmread
@@ -71,7 +79,8 @@ class Forwarder(Sender):
 
         entity: Any = AE(self._title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _ANSWER_S
-        entity.add_requested_context(COMPREHENSIVE_SR, list(_SYNTAXES))
+        for sop_class in (COMPREHENSIVE_SR, SECONDARY_CAPTURE):
+            entity.add_requested_context(sop_class, list(_SYNTAXES))
         place = self._destination
         association = entity.associate(place.host, place.port, ae_title=place.title)
         if not association.is_established:
@@ -83,7 +92,11 @@ class Forwarder(Sender):
             for path in paths:
                 if self._ending.is_set():
                     break
-                status = association.send_c_store(dcmread(path))
+                document = dcmread(path)
+                if document.SOPClassUID not in {context.abstract_syntax for context in association.accepted_contexts}:
+                    problem = f"takes no {'captures' if document.SOPClassUID == SECONDARY_CAPTURE else 'reports'}"
+                    continue
+                status = association.send_c_store(document)
                 code = status.get("Status") if status else None
                 if code is None:
                     return "no answer"
@@ -95,3 +108,7 @@ class Forwarder(Sender):
             if association.is_established:
                 association.release()
         return problem
+
+
+def _item(path: Path) -> int:
+    return int(path.stem.partition("-")[0])

@@ -11,6 +11,7 @@ from edge_runtime.errors import EdgeError, ImageError
 from edge_runtime.json_lines import failure_record
 from edge_runtime.serving.judging import Judging
 from edge_runtime.serving.metrics import Metrics
+from edge_runtime.serving.node.belonging import is_own
 from edge_runtime.serving.node.originals import SOURCE, Originals
 from edge_runtime.serving.store import Item
 
@@ -23,6 +24,8 @@ _AGAIN_S = 5.0  # after the disk refused
 
 class Reports(Protocol):
     """What becomes of an answer beside the store."""
+
+    wants_heatmap: bool  # whether records come with it
 
     def prepare(self, item: Item, content: bytes, record: dict[str, Any]) -> None:
         """Called before the answer is kept: it must be on the disk on return, and go nowhere yet."""
@@ -88,9 +91,12 @@ class Judge(threading.Thread):
         elif self._originals.begin(item) > MOST_ATTEMPTS:
             text = f"the process ended {MOST_ATTEMPTS} times while it judged this image; it is given up"
             record = failure_record("-", ImageError(text, "no_answer"))
+        elif is_own(content):
+            record = failure_record("-", ImageError("made by this program, and no radiograph", "unsupported"))
         else:
-            record = self._judging.submit(content).result()
+            record = self._judging.submit(content, self._reports.wants_heatmap).result()
         self._reports.prepare(item, content, record)
+        record.pop("heatmap", None)
         self._originals.finish(item, path, record)
         self._reports.release()
         self._metrics.count_answer(SOURCE, record.get("decision", "error"), time.perf_counter() - start)

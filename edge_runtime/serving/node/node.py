@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from edge_runtime.errors import DependencyError, ImageError
-from edge_runtime.serving.drift import Drift
+from edge_runtime.serving.node.belonging import accession_number
+from edge_runtime.serving.node.capture import make_capture
 from edge_runtime.serving.node.forwarding import Forwarder
 from edge_runtime.serving.node.judge import Judge
 from edge_runtime.serving.node.listener import Listener
 from edge_runtime.serving.node.originals import Originals
-from edge_runtime.serving.node.peers import NodeSettings
-from edge_runtime.serving.node.report import accession_number, make_report
+from edge_runtime.serving.node.peers import CAPTURE, REPORT, NodeSettings
+from edge_runtime.serving.node.report import make_report
 from edge_runtime.serving.parts import Parts
 from edge_runtime.serving.store import Item
 
@@ -44,9 +45,8 @@ class Node:
         self._settings, self._tell = settings, tell
         self._originals = Originals(store, _identifiers if parts.show_identifiers else lambda content: None)
         self._forwarder = Forwarder(store, settings.title, settings.forward, tell) if settings.forward else None
-        self._judge = Judge(
-            self._originals, parts.judging, parts.metrics, _Reports(self._forwarder, parts.drift, tell), tell
-        )
+        reports = _Reports(self._forwarder, settings.forward_as, parts, tell)
+        self._judge = Judge(self._originals, parts.judging, parts.metrics, reports, tell)
         self._listener = Listener(settings, self._originals, self._judge.wake, tell)
 
     def start(self) -> None:
@@ -72,24 +72,36 @@ class Node:
 
 
 class _Reports:
-    """Reports of answers, for whom they are forwarded to."""
+    """Reports and captures of answers, for whom they are forwarded to."""
 
-    def __init__(self, forwarder: Forwarder | None, drift: Drift, tell: Callable[[str], None]) -> None:
-        self._forwarder, self._drift, self._tell = forwarder, drift, tell
+    def __init__(
+        self, forwarder: Forwarder | None, kinds: tuple[str, ...], parts: Parts, tell: Callable[[str], None]
+    ) -> None:
+        self._forwarder, self._kinds, self._parts, self._tell = forwarder, kinds, parts, tell
+        is_capture = forwarder is not None and CAPTURE in kinds
+        self.wants_heatmap = is_capture and parts.judging.predictor.has_heatmap
+        if is_capture and not self.wants_heatmap:
+            tell("DICOM: this network has no heatmap: captures show the image and its answer")
 
     def prepare(self, item: Item, content: bytes, record: dict[str, Any]) -> None:
         if self._forwarder is None:
             return
         if "error" in record:
-            self._tell(f"DICOM: image {item.id} cannot be judged ({record['error']['code']}): no report")
+            self._tell(f"DICOM: image {item.id} cannot be judged ({record['error']['code']}): nothing is sent on")
             return
         try:
-            self._forwarder.keep(item.id, make_report(content, record))
-        except ImageError as error:
-            self._tell(f"DICOM: image {item.id} has no report: {error}")
+            for kind in self._kinds:
+                self._forwarder.keep(item.id, self._made(kind, content, record), kind)
+        except (ImageError, DependencyError) as error:
+            self._tell(f"DICOM: nothing is sent on of image {item.id}: {error}")
+
+    def _made(self, kind: str, content: bytes, record: dict[str, Any]) -> bytes:
+        if kind == REPORT:
+            return make_report(content, record)
+        return make_capture(content, record, self._parts.judging.predictor.limits)
 
     def release(self) -> None:
-        self._drift.today()
+        self._parts.drift.today()
         if self._forwarder is not None:
             self._forwarder.wake()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from edge_runtime.errors import DataError
 from edge_runtime.serving.access import is_loopback
 
+REPORT, CAPTURE = "sr", "sc"  # kinds of documents: Structured Report, Secondary Capture
+KINDS = {REPORT: (REPORT,), CAPTURE: (CAPTURE,), "both": (REPORT, CAPTURE)}  # as asked for -> what is sent
 MOST_TITLE = 16  # characters of an application entity's title (PS3.8, 9.3.2)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,7 +40,8 @@ class NodeSettings:
     host: str = "127.0.0.1"  # address to listen on
     port: int = 11112  # 0 takes a free one
     callers: tuple[Caller, ...] = ()  # who may send; none: this machine alone
-    forward: Destination | None = None  # who gets the reports; None: nobody
+    forward: Destination | None = None  # who gets the answers; None: nobody
+    forward_as: tuple[str, ...] = (REPORT,)  # kinds of documents that are sent
 
     def allows(self, title: str, address: str) -> bool:
         """Whether an application entity of that title may send from that address."""

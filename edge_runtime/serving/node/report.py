@@ -1,34 +1,14 @@
-"""An answer as DICOM Structured Report: TID 1500 "Measurement Report" (PS3.16), in the study of its image.
-
-The only place where elements that say who the patient is are read: a report without them would belong to nobody.
-"""
+"""An answer as DICOM Structured Report: TID 1500 "Measurement Report" (PS3.16), in the study of its image."""
 
 from __future__ import annotations
 
-import io
-from datetime import datetime
 from typing import Any
 
-from edge_runtime import __version__
-from edge_runtime.dicom.files import silenced
-from edge_runtime.errors import ImageError
+from edge_runtime.serving.node.belonging import MANUFACTURER, Kind, new_document, read_header, written
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
-MANUFACTURER = "fracture-edge"
+_KIND = Kind(COMPREHENSIVE_SR, "SR", 9001, ("report", "series"))
 _SCHEME = "99FRACTEDGE"  # of codes that no published scheme has
-# Patient and General Study modules (PS3.3, C.7.1.1 and C.7.2.1), and what a report on a study bears.
-_EMPTY_WHERE_MISSING = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName"),
-    *("StudyID", "AccessionNumber"),
-)
-_WHERE_THERE = (
-    "IssuerOfPatientID",
-    "SpecificCharacterSet",
-    "StudyDescription",
-    "PatientAge",
-    "OtherPatientIDsSequence",
-)
-_OF_IMAGE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _DECISIONS = {
     "fractured": ("fracture", "Suspected fracture"),
     "not fractured": ("no-fracture", "No fracture suspected"),
@@ -43,8 +23,6 @@ Code = tuple[str, str, str]  # value, scheme, meaning
 def make_report(content: bytes, record: dict[str, Any]) -> bytes:
     """The report of an answer, as a DICOM file.
 
-    The same image and network give the same SOP Instance UID: a report that is sent twice is one report.
-
     Args:
         content: the image's file.
         record: its answer, as edge-infer prints it, with a decision.
@@ -52,70 +30,13 @@ def make_report(content: bytes, record: dict[str, Any]) -> bytes:
     Raises:
         ImageError: the image names no study, so no report can belong to it.
     """
-    from pydicom import dcmwrite
-
-    with silenced():
-        stream = io.BytesIO()
-        dcmwrite(stream, _dataset(_read(content), record), enforce_file_format=True)
-        return stream.getvalue()
-
-
-def accession_number(content: bytes) -> str:
-    """What an image is asked for under in a clinic; empty where it does not say."""
-    from pydicom import dcmread
-
-    with silenced():
-        try:
-            found = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=["AccessionNumber"])
-            return str(found.get("AccessionNumber") or "")
-        except Exception:  # noqa: B902 - damaged files raise nearly anything, and its text may quote a patient
-            return ""
-
-
-def _read(content: bytes) -> Any:
-    from pydicom import dcmread
-
-    names = [*_EMPTY_WHERE_MISSING, *_WHERE_THERE, *_OF_IMAGE]
-    try:
-        source = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=names)
-        complete = all(source.get(name) for name in _OF_IMAGE)
-    except Exception:  # noqa: B902 - as above
-        raise ImageError("its header cannot be read for a report", "unreadable") from None
-    if not complete:
-        raise ImageError("its header names no study, series or instance: no report can belong to it", "unsupported")
-    return source
-
-
-def _dataset(source: Any, record: dict[str, Any]) -> Any:
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    seed = [str(source.SOPInstanceUID), record["model_sha256"], str(record["threshold"])]
-    uid, now = generate_uid(entropy_srcs=["report", *seed]), datetime.now()
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = COMPREHENSIVE_SR, uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    report = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    for name in _EMPTY_WHERE_MISSING:
-        setattr(report, name, source.get(name))
-    for name in _WHERE_THERE:
-        if name in source:
-            setattr(report, name, source.get(name))
-    report.StudyInstanceUID = source.StudyInstanceUID
-    given: dict[str, Any] = {
-        **{"SOPClassUID": COMPREHENSIVE_SR, "SOPInstanceUID": uid, "Modality": "SR", "InstanceNumber": 1},
-        **{"SeriesInstanceUID": generate_uid(entropy_srcs=["series", *seed]), "SeriesNumber": 9001},
-        **{"SeriesDescription": "Fracture detection, research use only", "Manufacturer": MANUFACTURER},
-        **{"ManufacturerModelName": record["model"][:64], "SoftwareVersions": __version__, "DeviceSerialNumber": "0"},
-        **{"ContentDate": now.strftime("%Y%m%d"), "ContentTime": now.strftime("%H%M%S")},
-        **{"CompletionFlag": "COMPLETE", "VerificationFlag": "UNVERIFIED", "PreliminaryFlag": "PRELIMINARY"},
-        **{"ReferencedPerformedProcedureStepSequence": [], "PerformedProcedureCodeSequence": []},
-        "CurrentRequestedProcedureEvidenceSequence": [_evidence(source)],
-    }
-    for name, value in given.items():
-        setattr(report, name, value)
-    report.update(_content(source, record, uid))
-    return report
+    source = read_header(content)
+    report = new_document(_KIND, source, record)
+    report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
+    report.ReferencedPerformedProcedureStepSequence, report.PerformedProcedureCodeSequence = [], []
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(source)]
+    report.update(_content(source, record, report.SOPInstanceUID))
+    return written(report)
 
 
 def _evidence(source: Any) -> Any:
