@@ -24,6 +24,7 @@ _LIMITS = {  # of the gate, by name: what they hold
     "changed": "share of radiographs whose decision changes, at most",
     "distance": "no decision changes further from the threshold than",
     "percentile_99": "99th percentile of the change of probability, at most",
+    "shift": "share of radiographs whose decision changes under the worst shift of the images, at most",
     "sensitivity": "the sensitivity is not shown to fall by more than",
     "specificity": "the specificity is not shown to fall by more than",
 }
