@@ -56,12 +56,14 @@ class Prediction:
     warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
     heatmap: dict[str, Any] | None = None  # as `Heatmap.to_dict` has it; None unless it was asked for
+    pixels: dict[str, float] | None = None  # `mean` and `deviation` of what the network saw, 0 to 255; likewise
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types; a heatmap that was not asked for is left out."""
+        """A dict of plain JSON types; what was not asked for is left out."""
         record = asdict(self)
-        if self.heatmap is None:
-            del record["heatmap"]
+        for name in ("heatmap", "pixels"):
+            if record[name] is None:
+                del record[name]
         return record
 
 
@@ -102,7 +104,12 @@ class Predictor:
         self.engine: Engine = open_engine(opened.path, opened.spec, opened.engine, threads, opened.content or None)
 
     def predict(
-        self, source: Path | str | bytes, frame: int | None = None, turns: int = 1, heatmap: bool = False
+        self,
+        source: Path | str | bytes,
+        frame: int | None = None,
+        turns: int = 1,
+        heatmap: bool = False,
+        pixels: bool = False,
     ) -> Prediction:
         """The judgement of one image.
 
@@ -111,6 +118,7 @@ class Predictor:
             frame: which one of several in a DICOM file, from 1; None: there is but one.
             turns: 1, 2 or 4: the mean probability of the image turned so often by a full circle's share.
             heatmap: say where the network looked too; see `has_heatmap`.
+            pixels: say how bright and how rich in contrast the image is too.
 
         Raises:
             ImageError: the image cannot be judged, or the network gives no probability for it.
@@ -149,6 +157,7 @@ class Predictor:
             depth_from=decoded.depth_from,
             warnings=[*decoded.warnings, *_domain_warnings(spec.domain, decoded.is_phantom)],
             heatmap=None if looked is None else looked.to_dict(),
+            pixels=pixel_statistics(image_u8) if pixels else None,
         )
 
     def _objection(self, decoded: DecodedImage) -> str:
@@ -187,6 +196,11 @@ def _probability_in(outputs: dict[str, NDArray[np.float32]]) -> float:
     if not -_ROUNDING <= probability <= 1 + _ROUNDING or math.isnan(probability):
         raise ImageError(f"the network answers {probability}, which is no probability: no answer", "no_answer")
     return min(max(probability, 0.0), 1.0)
+
+
+def pixel_statistics(image_u8: NDArray[np.uint8]) -> dict[str, float]:
+    """`mean` and standard `deviation` of the grey levels of an image (S, S) as the network sees it."""
+    return {"mean": round(float(image_u8.mean()), 2), "deviation": round(float(image_u8.std()), 2)}
 
 
 def _domain_warnings(domain: str, is_phantom: bool) -> list[str]:

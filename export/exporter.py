@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.bundle import FLOAT32, INT8
 from edge_runtime.drafts import clear_drafts
@@ -92,7 +92,8 @@ def export(request: ExportRequest) -> Parity:
                 "the int8 files failed the gate; the bundle was written because of --force, and is marked failed"
             )
         _write_golden(folder, prepared, specs)
-        _write_papers(folder, _facts(opened, measured.untimed(), folding, specs))
+        facts = _facts(opened, measured.untimed(), folding, specs)
+        _write_papers(folder, replace(facts, answers=_usual_answers(opened, prepared)))
     _remove_state(_state_folder(request.out))
     return measured
 
@@ -226,6 +227,13 @@ def _facts(
         tensors={path.name: spec.to_dict()["tensors"] for path, spec in specs.items()},
         parity=stored,
     )
+
+
+def _usual_answers(opened: ExportInputs, prepared: PreparedNetwork) -> dict[str, Any] | None:
+    from export.bundle.usual_answers import usual_answers
+    from export.convert import grey_network
+
+    return usual_answers(opened.network, lambda images_u8: grey_network.float_probabilities(prepared.model, images_u8))
 
 
 def _write_golden(folder: Path, prepared: PreparedNetwork, specs: Mapping[Path, ModelSpec]) -> None:

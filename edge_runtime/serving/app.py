@@ -90,7 +90,8 @@ class _Routes:
         decision = record.get("decision", "error")
         parts.metrics.count_answer(source, decision, time.perf_counter() - start)
         status = _STATUS.get(record["error"]["code"], 422) if "error" in record else 200
-        return JSONResponse({"id": number, **record}, status)
+        shown = {name: value for name, value in record.items() if name != "pixels"}  # for the drift alone
+        return JSONResponse({"id": number, **shown}, status)
 
     def _keep(self, source: str, record: dict[str, Any], identifiers: dict[str, Any] | None) -> int:
         number = self._parts.store.answered(source, _today(), record, identifiers)

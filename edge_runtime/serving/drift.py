@@ -1,8 +1,9 @@
-"""Do today's answers part from those that were usual? Probabilities and abstentions of a day against a reference.
+"""Do today's answers and images part from those that were usual? A day against a reference.
 
 The reference is the bundle's, where its manifest has `answers`, else the first answers of this network on this device.
-A day parts from it where its probabilities do by the two-sample test of Kolmogorov and Smirnov, on tenths and so on the
-cautious side, or where its share of abstentions does by the test of two proportions; each at one in a thousand.
+A day parts from it where probabilities, mean or deviation of the grey levels of decided images do, by the two-sample
+test of Kolmogorov and Smirnov on tenths of their range, and so on the cautious side, or where the share of abstentions
+does by the test of two proportions; each at one in a thousand.
 No image and no identifier is looked at, and nothing leaves the device.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,8 @@ class Answers:
 
     tenths: tuple[int, ...]  # decided images by probability: 0 to 0.1, and so on to 1
     abstained: int  # images without a decision
+    brightness: tuple[int, ...] = ()  # decided images by mean grey level, tenths of 255; empty where not known
+    contrast: tuple[int, ...] = ()  # likewise by the deviation of their grey levels, tenths of 127.5
 
     @property
     def decided(self) -> int:
@@ -60,7 +63,7 @@ class DayReport:
     reference: str  # `bundle`, `device` or `none yet`
     reference_answers: int
     reference_abstained_share: float
-    parted: tuple[str, ...]  # what parts from the reference: `probability`, `abstained`
+    parted: tuple[str, ...]  # what parts from the reference, of `metrics.PARTS`
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of plain JSON types."""
@@ -70,11 +73,12 @@ class DayReport:
 
 def parted(day: Answers, reference: Answers) -> tuple[str, ...]:
     """In what a day parts from its reference; nothing where either is too small to tell."""
-    found = []
-    if min(day.decided, reference.decided) >= LEAST and _distance(day, reference) > _KS_LIMIT * math.sqrt(
-        1 / day.decided + 1 / reference.decided
-    ):
-        found.append("probability")
+    pairs = (
+        ("probability", day.tenths, reference.tenths),
+        ("brightness", day.brightness, reference.brightness),
+        ("contrast", day.contrast, reference.contrast),
+    )
+    found = [name for name, one, other in pairs if _differ(one, other)]
     if min(day.all, reference.all) >= LEAST:
         share = (day.abstained + reference.abstained) / (day.all + reference.all)
         error = math.sqrt(share * (1 - share) * (1 / day.all + 1 / reference.all))
@@ -83,25 +87,60 @@ def parted(day: Answers, reference: Answers) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _distance(one: Answers, other: Answers) -> float:
-    """Largest difference of the cumulative shares."""
+def _differ(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two histograms are of different distributions; not, where either is too small to tell."""
+    many_one, many_other = sum(one), sum(other)
+    if min(many_one, many_other) < LEAST:
+        return False
     largest = below_one = below_other = 0.0
-    for count_one, count_other in zip(one.tenths, other.tenths, strict=True):
-        below_one += count_one / one.decided
-        below_other += count_other / other.decided
+    for count_one, count_other in zip(one, other, strict=True):
+        below_one += count_one / many_one
+        below_other += count_other / many_other
         largest = max(largest, abs(below_one - below_other))
-    return largest
+    return largest > _KS_LIMIT * math.sqrt(1 / many_one + 1 / many_other)
+
+
+def counted(rows: Iterable[tuple[Any, ...]]) -> Answers:
+    """The answers of a store.
+
+    Args:
+        rows: as `Store.answers_of` gives them.
+    """
+    abstained, histograms = 0, [[0] * TENTHS for _ in range(3)]
+    for is_abstained, *tenths, count in rows:
+        if is_abstained:
+            abstained += count
+            continue
+        for histogram, tenth in zip(histograms, tenths, strict=True):
+            if tenth is not None:
+                histogram[tenth] += count
+    probability, brightness, contrast = map(tuple, histograms)
+    return Answers(probability, abstained, brightness, contrast)
+
+
+def reference_to_dict(answers: Answers) -> dict[str, Any]:
+    """`answers` of a manifest, plain JSON types, as `reference_in` reads it."""
+    record = asdict(answers)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
 def reference_in(manifest: Mapping[str, Any]) -> Answers | None:
-    """The reference of a bundle: `answers` in its manifest, with `tenths` and `abstained`; None where it has none."""
+    """The reference of a bundle: `answers` in its manifest; None where it has none, or one that makes no sense."""
     given = manifest.get("answers")
-    if not isinstance(given, dict) or not isinstance(given.get("tenths"), list) or len(given["tenths"]) != TENTHS:
+    if not isinstance(given, dict) or not _is_count(given.get("abstained")):
         return None
-    counts = [*given["tenths"], given.get("abstained")]
-    if not all(type(count) is int and count >= 0 for count in counts):
+    tenths, *others = (given.get(name) for name in ("tenths", "brightness", "contrast"))
+    if not _is_histogram(tenths) or not all(other in (None, []) or _is_histogram(other) for other in others):
         return None
-    return Answers(tuple(counts[:-1]), counts[-1])
+    return Answers(tuple(tenths or ()), given["abstained"], *(tuple(other or ()) for other in others))
+
+
+def _is_histogram(given: Any) -> bool:
+    return isinstance(given, list) and len(given) == TENTHS and all(map(_is_count, given))
+
+
+def _is_count(given: Any) -> bool:
+    return type(given) is int and given >= 0
 
 
 class Drift:
@@ -138,10 +177,10 @@ class Drift:
         return report
 
     def _look(self, day: str) -> DayReport:
-        found = Answers(*self._store.answers_of(self._model, day, None))
+        found = counted(self._store.answers_of(self._model, day, None))
         reference, source = self._reference, "bundle"
         if reference is None:
-            reference, source = Answers(*self._store.answers_of(self._model, None, FIRST)), "device"
+            reference, source = counted(self._store.answers_of(self._model, None, FIRST)), "device"
             if reference.all < FIRST:
                 reference, source = Answers((0,) * TENTHS, 0), "none yet"
         shares = found.abstained_share, reference.abstained_share

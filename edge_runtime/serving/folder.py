@@ -150,7 +150,8 @@ class FolderSource(threading.Thread):
         known = None
         if self._parts.show_identifiers:
             known = {"name": os.path.relpath(file.path, self._arrivals.folder), "time": now.isoformat("T", "seconds")}
-        line = encode_line(line_of(file, record)).decode()
+        told = {name: value for name, value in record.items() if name != "pixels"}  # which are for the drift alone
+        line = encode_line(line_of(file, told)).decode()
         key, day = _key(file.fingerprint), now.date().isoformat()
         self._parts.store.answered(SOURCE, day, self._kept(record), known, key, (_CHANNEL, line))
         self._parts.drift.today()

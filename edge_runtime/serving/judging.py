@@ -90,7 +90,7 @@ class Judging:
 
     def _judge(self, source: bytes | Path, heatmap: bool) -> dict[str, Any]:
         try:
-            return self.predictor.predict(source, heatmap=heatmap).to_dict()
+            return self.predictor.predict(source, heatmap=heatmap, pixels=True).to_dict()
         except (ImageError, StorageError, DependencyError) as error:
             return nameless_failure(error) if isinstance(source, bytes) else failure_record(source, error)
 

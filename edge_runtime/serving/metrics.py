@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PARTS = ("probability", "brightness", "contrast", "abstained")  # in which a day may part from the usual
 _BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # upper bounds of the histogram
 
 
@@ -80,7 +81,7 @@ def drift_text(abstained_share: float, parted: Collection[str]) -> str:
         abstained_share: of today's answers, 0 to 1.
         parted: what parts from the reference.
     """
-    parts = [f'edge_drift{{of="{name}"}} {int(name in parted)}' for name in ("probability", "abstained")]
+    parts = [f'edge_drift{{of="{name}"}} {int(name in parted)}' for name in PARTS]
     share = ["# TYPE edge_abstained_share gauge", f"edge_abstained_share {abstained_share:.6f}"]
     return "\n".join(["# TYPE edge_drift gauge", *parts, *share, ""])
 

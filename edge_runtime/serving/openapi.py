@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_runtime import __version__
 from edge_runtime.serving.bodies import FIELD, Limits
+from edge_runtime.serving.metrics import PARTS
 
 MOST_NUMBER = 10**17  # of an item that one may ask for
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -190,7 +191,7 @@ _SCHEMAS: dict[str, Any] = {
             "reference": {"enum": ["bundle", "device", "none yet"]},
             "reference_answers": {"type": "integer"},
             "reference_abstained_share": _NUMBER,
-            "parted": {"type": "array", "items": {"enum": ["probability", "abstained"]}},
+            "parted": {"type": "array", "items": {"enum": list(PARTS)}},
         },
     },
     "Model": {

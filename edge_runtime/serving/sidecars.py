@@ -44,7 +44,7 @@ def write_sidecars(file: Sighting, record: dict[str, Any], limits: Limits) -> No
             return
         with _beside(image, base + _HEATMAP) as draft:
             draw_overlay(grey_u8, from_dict(heatmap)).save(draft, "png")
-    told = {name: value for name, value in record.items() if name != "heatmap"}
+    told = {name: value for name, value in record.items() if name not in ("heatmap", "pixels")}
     with _beside(image, base + _RESULT) as draft:
         draft.write_bytes(encode_line(line_of(file, told)))
 

@@ -308,8 +308,10 @@ class Store:
             )
             return [_item(row) for row in rows]
 
-    def answers_of(self, model_sha256: str, day: str | None, first: int | None) -> tuple[tuple[int, ...], int]:
-        """(decided images by tenth of probability, images without a decision) of a network's answers.
+    def answers_of(self, model_sha256: str, day: str | None, first: int | None) -> list[tuple[Any, ...]]:
+        """(abstained, probability, mean, deviation, count) of a network's answers, figures by tenth of their range.
+
+        Tenths are from 0 to 9: of 0 to 1, of 0 to 255, and of 0 to 127.5; None where an answer does not have it.
 
         Args:
             model_sha256: of the network.
@@ -317,21 +319,19 @@ class Store:
             first: only so many, the oldest; None: all.
         """
         chosen = (
-            "SELECT json_extract(record, '$.probability') AS p, json_extract(record, '$.decision') AS d FROM items"
-            " WHERE state = ? AND json_extract(record, '$.model_sha256') = ? AND (? IS NULL OR day = ?)"
+            "SELECT json_extract(record, '$.probability') * 10 AS p, json_extract(record, '$.decision') AS d,"
+            " json_extract(record, '$.pixels.mean') / 25.5 AS m,"
+            " json_extract(record, '$.pixels.deviation') / 12.75 AS s"
+            " FROM items WHERE state = ? AND json_extract(record, '$.model_sha256') = ? AND (? IS NULL OR day = ?)"
             " ORDER BY id LIMIT ?"
         )
+        tenths = ", ".join(f"min(9, CAST({name} AS INTEGER))" for name in "pms")
         with self._locked() as run:
             rows = run(
-                f"SELECT d = 'abstain' AS abstained, min(9, CAST(p * 10 AS INTEGER)) AS tenth, count(*) AS n"
-                f" FROM ({chosen}) GROUP BY 1, 2",
+                f"SELECT d = 'abstain', {tenths}, count(*) FROM ({chosen}) GROUP BY 1, 2, 3, 4",
                 (ANSWERED, model_sha256, day, day, -1 if first is None else first),
-            ).fetchall()
-        tenths = [0] * 10
-        for row in rows:
-            if not row["abstained"]:
-                tenths[row["tenth"]] += row["n"]
-        return tuple(tenths), sum(row["n"] for row in rows if row["abstained"])
+            )
+            return [tuple(row) for row in rows]
 
     def fact(self, name: str) -> str | None:
         """What was kept under that name."""

@@ -33,6 +33,7 @@ class BundleFacts:
     folding: Folding
     tensors: dict[str, Any]  # of each model file, by its name, plain JSON types
     parity: Parity  # as it is stored, without times
+    answers: dict[str, Any] | None = None  # usual ones, as `export.bundle.usual_answers` counts them
 
     @property
     def versions(self) -> dict[str, str]:
@@ -57,4 +58,5 @@ class BundleFacts:
             "folding": {**self.folding.figures, "says": self.folding.says},
             "tensors": self.tensors,
             "parity": self.parity.to_dict(),
+            **({} if self.answers is None else {"answers": self.answers}),
         }

@@ -256,7 +256,10 @@ function rowOf(item) {
 // Only where today's answers part from the usual: a figure that is always there is never read.
 async function tellDrift() {
   const report = await (await ask("v1/drift")).json();
-  const names = { probability: "probabilities", abstained: "images without a decision" };
+  const names = {
+    probability: "probabilities", abstained: "images without a decision",
+    brightness: "brightness of images", contrast: "contrast of images",
+  };
   const usual = report.reference === "bundle" ? "those the network came with" : "the first on this device";
   const what = report.parted.map((name) => names[name]).join(" and ");
   byId("drift").hidden = report.parted.length === 0;

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.bundle import open_model
-from edge_runtime.serving.drift import FIRST, LEAST, TENTHS, Answers, Drift, parted, reference_in
+from edge_runtime.serving.drift import FIRST, LEAST, TENTHS, Answers, Drift, parted, reference_in, reference_to_dict
 from edge_runtime.serving.store import Store
 
 MODEL = "ab" * 32
@@ -37,6 +37,21 @@ def test_days_that_part_are_found_and_in_what():
     assert sum("probability" in one for one in brighter) > 190
     withheld = [parted(drawn(rng, (0.7, 1.5), 0.30, 60), reference) for _ in range(200)]
     assert sum("abstained" in one for one in withheld) > 190
+
+
+def test_images_that_part_are_found_though_their_answers_do_not():
+    usual = Answers((40,) * 10, 0, (0, 0, 0, 200, 200, 0, 0, 0, 0, 0), (0, 200, 200, 0, 0, 0, 0, 0, 0, 0))
+    darker = Answers((6,) * 10, 0, (60,) + (0,) * 9, (0, 30, 30, 0, 0, 0, 0, 0, 0, 0))
+    flatter = Answers((6,) * 10, 0, (0, 0, 0, 30, 30, 0, 0, 0, 0, 0), (60,) + (0,) * 9)
+    assert parted(darker, usual) == ("brightness",) and parted(flatter, usual) == ("contrast",)
+    unknown = Answers((6,) * 10, 0)  # answers of an earlier release
+    assert parted(unknown, usual) == () and parted(darker, unknown) == ()
+
+
+def test_a_reference_is_read_as_it_was_written():
+    written = reference_to_dict(Answers((1,) * 10, 2, (3,) * 10, (4,) * 10))
+    assert reference_in({"answers": written}) == Answers((1,) * 10, 2, (3,) * 10, (4,) * 10)
+    assert reference_in({"answers": written | {"brightness": [1] * 9}}) is None
 
 
 def test_too_few_answers_tell_nothing():
