@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_runtime.bundle import INT8
+from export.bundle.card_head import card_head
 from export.bundle.facts import BundleFacts
 from export.parity.gate import FAILED
 from export.parity.measures import Parity
@@ -20,6 +22,7 @@ from export.parity.table import (
     tried_rows,
     without_empty_columns,
 )
+from train.pages import shown_path
 
 _NOT_A_DEVICE = "For research. This is not a medical device, and no diagnosis may rest on it."
 _FAILED = (
@@ -42,11 +45,23 @@ def model_card(facts: BundleFacts) -> str:
     negative, positive = spec.labels
     return "\n".join(
         [
+            *card_head(spec, {**parity.to_dict(), "measured_on": shown_path(parity.measured_on)}, facts.leaked),
+            "",
             f"# {spec.name}",
             "",
             f"Tells `{positive}` from `{negative}` in one grey image of {spec.size} x {spec.size} pixels "
             f"(aspect: {spec.aspect}, {spec.resampling}). Trained on: {spec.domain}s.",
             f"A probability from {spec.threshold:g} on means `{positive}`.",
+            "",
+            "## Intended use",
+            "",
+            "Research, teaching, and trials of what runs on a small computer, by people who can judge a radiograph "
+            "themselves. Data and licences: to be told by whoever trained it.",
+            "",
+            "```",
+            "edge-infer --model FOLDER image.png   # FOLDER: where this file lies",
+            "edge-infer --model FOLDER --self-test",
+            "```",
             "",
             "## Figures",
             "",
@@ -56,6 +71,7 @@ def model_card(facts: BundleFacts) -> str:
             "",
             *_markdown_table(without_empty_columns([COLUMNS, *table_rows(parity)])),
             "",
+            *_markdown_intervals(parity),
             *_markdown_reasons(parity),
             *_markdown_shifts(parity),
             *_markdown_tried(parity),
@@ -80,6 +96,22 @@ def model_card(facts: BundleFacts) -> str:
 def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
     head, *body = rows
     return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *body)]
+
+
+def _markdown_intervals(parity: Parity) -> list[str]:
+    """What int8 changes, with 95 % intervals, paired; nothing where labels are unknown."""
+    names = {"AUC": "auc_change_interval", "sensitivity": "sensitivity_change_interval"}
+    names["specificity"] = "specificity_change_interval"
+    lines = []
+    for one in parity.files:
+        told = [
+            f"{name} {interval[0]:+.4f} to {interval[1]:+.4f}"
+            for name, field in names.items()
+            if (interval := getattr(one, field)) is not None and one.precision == INT8
+        ]
+        if told:
+            lines.append(f"- {one.file}, change per radiograph, 95 % intervals: {', '.join(told)}.")
+    return [*lines, ""] if lines else []
 
 
 def _markdown_reasons(parity: Parity) -> list[str]:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _KEY = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option("--package", type=click.Path(path_type=Path), help="Archive (.zip) for a machine without a network."),
+    click.option(
+        "--hub-folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Lay the bundle as the Hugging Face hub expects it, in this folder; nothing is uploaded.",
+    ),
     click.option("--target", type=click.Choice(list(TARGETS)), help="Of the package.  [default: aarch64]"),
     click.option(
         *("--python", "pythons"),
@@ -51,18 +56,25 @@ def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of a package to edge-export: it exports first, unless its source is a bundle already."""
 
     @functools.wraps(export)
-    def export_and_package(source: Path | None, out: Path | None, new_key: Path | None, **options: Any) -> Any:
+    def export_and_package(
+        source: Path | None, out: Path | None, new_key: Path | None, hub_folder: Path | None, **options: Any
+    ) -> Any:
         if new_key is not None:
             return _make_key(new_key, source)
         if source is None:
-            source = shipped_bundle() if options["package"] is not None else None
+            source = None if options["package"] is None and hub_folder is None else shipped_bundle()
         if source is None:
             raise click.UsageError("Missing argument 'RUN|MODEL.keras|BUNDLE'.")
+        if hub_folder is not None:
+            from export.bundle.hub import refuse_foreign_folder
+
+            refuse_foreign_folder(hub_folder)
         signer = _signer(options.pop("sign"))
         request = _request(signer=signer, **{name: options.pop(name) for name in _NAMES if name != "sign"})
         if (source / MANIFEST).is_file():
-            _refuse_options_of_export(request, signer)
+            _refuse_options_of_export(request, signer, hub_folder)
             _sign(source, signer)
+            _lay_hub_folder(source, hub_folder)
             with _packaging(request) as write:
                 return write(source)
         if out is None:
@@ -70,6 +82,7 @@ def package_options(export: Callable[..., Any]) -> Callable[..., Any]:
         with _packaging(request) as write:
             result = export(source=source, out=out, **options)
             _sign(out, signer)
+            _lay_hub_folder(out, hub_folder)
             write(out)
         return result
 
@@ -100,18 +113,27 @@ def _sign(bundle: Path, signer: Signer | None) -> None:
         click.echo(f"signed: {bundle / SIGNATURE}")
 
 
-def _refuse_options_of_export(request: PackageRequest | None, signer: Signer | None) -> None:
+def _lay_hub_folder(bundle: Path, folder: Path | None) -> None:
+    if folder is not None:
+        from export.bundle.hub import names_its_license, write_hub_folder
+
+        size = write_hub_folder(bundle, folder)
+        missing = "" if names_its_license(folder) else "; its README.md has yet to name the license"
+        click.echo(escaped(f"hub folder: {folder} ({size / 1e6:.1f} MB){missing}"))
+
+
+def _refuse_options_of_export(request: PackageRequest | None, signer: Signer | None, hub_folder: Path | None) -> None:
     """A bundle is packaged as it is."""
     context = click.get_current_context()
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params
-        if name not in ("source", "new_key", *_NAMES)
+        if name not in ("source", "new_key", "hub_folder", *_NAMES)
         and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
         raise click.UsageError(f"{', '.join(given)}: the source is a bundle, which is packaged as it is")
-    if request is None and signer is None:
+    if request is None and signer is None and hub_folder is None:
         raise click.UsageError("the source is a bundle: give --package FILE.zip to make a package of it")
 
 
