@@ -208,12 +208,15 @@ class _Wishes:
 
 def _judge_all(predictor: Predictor, images: tuple[str, ...], wishes: _Wishes, as_json: bool) -> int:
     """Prints a result for every image, and after a folder what they sum up to; the exit code."""
+    from edge_runtime.progress_line import ProgressLine
     from edge_runtime.reports import TableFile, Tally
 
     tally = Tally()
     with TableFile(wishes.table) if wishes.table else contextlib.nullcontext() as table:
         listeners = [tally.add, *([table.add] if table else [])]
-        code = _judge_each(predictor, _sources(images, predictor.limits), wishes, as_json, listeners)
+        sources = _sources(images, predictor.limits)
+        with ProgressLine(len(sources)) as line:
+            code = _judge_each(predictor, sources, wishes, as_json, [*listeners, line.add], line.clear)
     if not as_json and tally.total > 1 and any(image and Path(image).is_dir() for image in images):
         click.echo(str(tally), err=True)
     return code
@@ -225,6 +228,7 @@ def _judge_each(
     wishes: _Wishes,
     as_json: bool,
     listeners: Sequence[Callable[[dict[str, Any]], None]],
+    before_printing: Callable[[], None],
 ) -> int:
     pictures = None
     if wishes.heatmap is not None:
@@ -239,6 +243,7 @@ def _judge_each(
             prediction = predictor.predict(source, wishes.frame, wishes.turns, pictures is not None)
             if pictures is not None:
                 pictures.write(source, prediction)
+            before_printing()
             _print_prediction(prediction, as_json)
             record = prediction.to_dict()
         except (ImageError, DependencyError, StorageError) as error:
@@ -246,6 +251,7 @@ def _judge_each(
             is_dependency = isinstance(error, DependencyError)
             code = DependencyError.exit_code if is_dependency else code or EXIT_SOME_NOT_JUDGED
             named = source.path if isinstance(source, _NoImage) else source
+            before_printing()
             _print_failure(named, error, as_json)
             record = failure_record("-" if isinstance(named, bytes) else named, error)
         for tell in listeners:
