@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.bundle import model_path, open_model
-from edge_runtime.errors import EdgeError, ImageError, StorageError
+from edge_runtime.errors import ImageError, StorageError
 from export.scoring.archive import Archive
 from export.scoring.plan import Plan, PlanFacts
 from export.scoring.records import answer_row, failure_row, write_part
@@ -64,19 +64,22 @@ class Scorer:
         self._predictor = Predictor(request.model, request.engine, 1, request.radiograph_gate)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """{part, images, failed} of the parts in a batch."""
+        """{part, images, failed, error} of the parts in a batch; error says why results could not be written."""
         counts = [self._score(int(part)) for part in batch["part"]]
         return {
             "part": batch["part"],
-            "images": [images for images, _ in counts],
-            "failed": [failed for _, failed in counts],
+            **{name: [count[name] for count in counts] for name in ("images", "failed", "error")},
         }
 
-    def _score(self, part: int) -> tuple[int, int]:
+    def _score(self, part: int) -> dict[str, Any]:
         target = self._plan.part_path(part)
         rows = [self._row(path) for path in self._plan.paths_of(part)]
-        write_part(target, rows)
-        return len(rows), sum("error_code" in row for row in rows)
+        error = ""
+        try:
+            write_part(target, rows)
+        except OSError as failure:  # as text: of an exception Ray Data hands on nothing else, and repeats the part
+            error = f"{target}: cannot be written: {failure.strerror or failure}"
+        return {"images": len(rows), "failed": sum("error_code" in row for row in rows), "error": error}
 
     def _row(self, path: str) -> dict[str, Any]:
         content = None
@@ -131,10 +134,7 @@ def _results(ray: Any, request: ScoreRequest, parts: list[int], workers: int) ->
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )
-    try:
-        yield from dataset.iter_rows()
-    except ray.exceptions.RayTaskError as error:
-        # An error of ours is what it was in its actor; anything else is a fault, with its trace.
-        if isinstance(error.cause, EdgeError):
-            raise error.cause from error
-        raise
+    for row in dataset.iter_rows():
+        if row["error"]:
+            raise StorageError(row["error"])
+        yield row

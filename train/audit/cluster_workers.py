@@ -7,6 +7,7 @@ Ray itself only what is small.
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from train.cluster import open_ray
 
 ENGINES = (LOCAL, RAY) = ("local", "ray")
 _SHARD_VECTORS = 500_000  # fingerprints: half a gigabyte, built in minutes
+_SHARDS_MOST = 16  # each image asks all of them, so their number must not grow with the number of images
 _BLOCKS_A_PROCESSOR = 4  # so that one that takes longer holds up little
 
 
@@ -24,10 +26,14 @@ class RayWorkers:
     """Processes of a cluster, or of this machine."""
 
     def __init__(self, ray: Any, shard_vectors: int = _SHARD_VECTORS) -> None:
-        """Takes an opened Ray, and how many fingerprints stand in one index."""
-        self._ray, self.shard_vectors = ray, shard_vectors
+        """Takes an opened Ray, and how many fingerprints an index holds before there is a second one."""
+        self._ray, self._shard_vectors = ray, shard_vectors
         ray.data.DataContext.get_current().execution_options.preserve_order = True
         self._blocks = _BLOCKS_A_PROCESSOR * max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def in_one_index(self, vectors: int) -> int:
+        """As `Workers.in_one_index`."""
+        return max(self._shard_vectors, math.ceil(vectors / _SHARDS_MOST))
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """As `Workers.map`."""

@@ -15,9 +15,8 @@ _THREADS = 2  # decoding, hashing and the linear algebra release the interpreter
 class Workers(Protocol):
     """Hands out work."""
 
-    @property
-    def shard_vectors(self) -> int | None:
-        """Fingerprints in one index, at most; None: all in one."""
+    def in_one_index(self, vectors: int) -> int:
+        """How many of so many fingerprints stand in one index, at most."""
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """The function of each item, in the items' order. Both may be pickled, and a call may be repeated."""
@@ -26,7 +25,9 @@ class Workers(Protocol):
 class Threads:
     """Threads of this process."""
 
-    shard_vectors = None
+    def in_one_index(self, vectors: int) -> int:
+        """As `Workers.in_one_index`: all of them."""
+        return vectors
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """As `Workers.map`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,16 @@ def test_results_of_something_else_are_left_alone(archive, tmp_path, tiny_bundle
     done = subprocess.run(command(given, out, tiny_bundle), capture_output=True, text=True)
     assert done.returncode == 2 and "holds" in done.stderr and "Traceback" not in done.stderr
     assert sorted(path.name for path in out.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_results_that_cannot_be_written_are_a_storage_error(archive, tmp_path, tiny_bundle):
+    out = tmp_path / "results"
+    assert subprocess.run(command(archive, out, tiny_bundle), capture_output=True).returncode == 0
+    shutil.rmtree(out / "parts")
+    (out / "parts").write_text("a file where the folder should be")
+    done = subprocess.run(command(archive, out, tiny_bundle), capture_output=True, text=True)
+    assert done.returncode == 6 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_archive_without_images_leaves_no_folder(tmp_path, tiny_bundle):

@@ -66,7 +66,7 @@ def find_candidates(views: Described, folder: Path, workers: Workers = THREADS) 
         DependencyError: the nearest-neighbour library is not installed.
         StorageError: an index cannot be written.
     """
-    shard_views = max(1, (workers.shard_vectors or len(views) * len(CENTRED)) // len(CENTRED))
+    shard_views = max(1, workers.in_one_index(len(views) * len(CENTRED)) // len(CENTRED))
     shards = [
         (folder / f"index-{number:05d}", start, min(start + shard_views, len(views)))
         for number, start in enumerate(range(0, len(views), shard_views))

@@ -43,7 +43,8 @@ def simulated() -> Simulated:
 
 
 class Sharded(Threads):
-    shard_vectors = 350
+    def in_one_index(self, vectors: int) -> int:
+        return 350
 
 
 def image_pairs(found: Candidates, simulated: Simulated) -> dict[tuple[int, int], int]:
