@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 _KEY = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
-    click.option("--package", type=click.Path(path_type=Path), help="Archive (.zip) for a machine without a network."),
+    click.option(
+        "--package",
+        type=click.Path(path_type=Path),
+        help="Archive (.zip), or Debian package (.deb) that carries it, for a machine without a network.",
+    ),
     click.option(
         "--hub-folder",
         type=click.Path(path_type=Path, file_okay=False),
@@ -45,7 +49,9 @@ _OPTIONS = (
     ),
     click.option("--sign", type=_KEY, help="Private key that signs the bundle and the package."),
     click.option("--new-key", type=_KEY, help="Make a pair of keys, this one and KEY.pub beside it, and nothing else."),
-    click.option("--number", type=click.IntRange(0), help="Of a signed package; grows. [default: seconds since 1970]"),
+    click.option(
+        "--number", type=click.IntRange(0), help="Of a signed or Debian package; grows. [default: seconds since 1970]"
+    ),
 )
 _NAMES = ("package", "target", "pythons", "engine", "wheels", "sign", "number")
 _SPELT = {"pythons": "python"}  # option whose name in the code is another
@@ -180,5 +186,6 @@ def _request(signer: Signer | None, package: Path | None, **options: Any) -> Pac
     machines = machines_for(options["target"] or _DEFAULT_TARGET, options["pythons"], options["engine"])
     number = options["number"]
     if number is None:
-        number = int(os.environ.get("SOURCE_DATE_EPOCH", time.time())) if signer else 0
+        is_numbered = signer is not None or package.suffix == ".deb"  # dpkg compares versions
+        number = int(os.environ.get("SOURCE_DATE_EPOCH", time.time())) if is_numbered else 0
     return PackageRequest(package, machines, options["wheels"], signer, number)

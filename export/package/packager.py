@@ -21,6 +21,7 @@ from edge_runtime.hashing import sha256_of
 from edge_runtime.self_test import GOLDEN
 from edge_runtime.spec import ModelSpec
 from export.bundle.signing import Signer
+from export.package import debian
 from export.package.archive import require_archive_of_ours, write_archive
 from export.package.device_bundle import choose_model_file, write_device_bundle
 from export.package.pins import PIP, TRIM
@@ -49,7 +50,7 @@ log = logging.getLogger(__name__)
 class PackageRequest:
     """What a user asks of one package."""
 
-    archive: Path  # `.zip` to write
+    archive: Path  # `.zip` or `.deb` to write
     machines: tuple[Machine, ...]  # that it is for: one for each Python
     wheels: Path | None = None  # folder of wheels; None downloads them
     signer: Signer | None = None  # whose key signs bundle, package and archive; None leaves them unsigned
@@ -76,15 +77,19 @@ def collected_wheels(request: PackageRequest) -> Iterator[Path]:
         request: what is to be packed.
 
     Raises:
-        DataError: the archive's name does not end in .zip, or `wheels` is no folder.
+        DataError: the archive's name ends in neither .zip nor .deb, or `wheels` is no folder.
         DependencyError: a wheel does not exist, or setuptools is missing.
         StorageError: a wheel could not be downloaded or built.
     """
-    if request.archive.suffix != ARCHIVE_SUFFIX or request.archive.is_dir():
-        raise DataError(f"--package {request.archive}: a file ending in {ARCHIVE_SUFFIX} was expected")
+    if request.archive.suffix not in (ARCHIVE_SUFFIX, debian.SUFFIX) or request.archive.is_dir():
+        expected = f"{ARCHIVE_SUFFIX} or {debian.SUFFIX}"
+        raise DataError(f"--package {request.archive}: a file ending in {expected} was expected")
     if request.wheels is not None and not request.wheels.is_dir():
         raise DataError(f"--wheels {request.wheels}: no such folder")
-    require_archive_of_ours(request.archive)
+    if request.archive.suffix == debian.SUFFIX:
+        debian.require_debian_package_of_ours(request.archive)
+    else:
+        require_archive_of_ours(request.archive)
     with scratch_folder("edge-package") as folder:
         for machine in request.machines:
             (folder / machine.python).mkdir()
@@ -122,7 +127,11 @@ def write_package(request: PackageRequest, bundle: Path, wheels: Path) -> Packag
         if request.signer:
             request.signer.sign_folder(draft, PACKAGE_SIGNATURE)
         request.archive.parent.mkdir(parents=True, exist_ok=True)
-        write_archive(draft, request.archive, request.archive.stem)
+        if request.archive.suffix == debian.SUFFIX:
+            write_archive(draft, work / "carried.zip", debian.INSIDE)
+            debian.write_debian_package(work / "carried.zip", request.archive, request.machines, request.number)
+        else:
+            write_archive(draft, request.archive, request.archive.stem)
     if request.signer:
         request.signer.sign_file(request.archive)
     megabytes = request.archive.stat().st_size / 1e6
@@ -195,6 +204,7 @@ def _needed_kb(bundle: Path, wheels: Path) -> int:
 
 def _readme(draft: Path, model: str, spec: ModelSpec, request: PackageRequest, needed_kb: int) -> str:
     machine = request.machines[0]
+    name = debian.INSIDE if request.archive.suffix == debian.SUFFIX else request.archive.stem
     needs_numpy = "\n\nIt uses the system's own numpy: `apt install python3-numpy` where it is missing."
     return Template((_FILES / "README.md").read_text(encoding="utf-8")).substitute(
         target=machine.target.name,
@@ -204,8 +214,8 @@ def _readme(draft: Path, model: str, spec: ModelSpec, request: PackageRequest, n
         model=model,
         precision=spec.input.dtype,
         needed_mb=needed_kb // 1024,
-        archive=request.archive.name,
-        folder=request.archive.stem,
+        archive=f"{name}{ARCHIVE_SUFFIX}",
+        folder=name,
         golden=len(list((draft / "bundle" / GOLDEN).glob("*.png"))),
         warning=_OF_PHANTOMS if spec.domain == "phantom" else "",
         needs_numpy=needs_numpy if machine.target.system_numpy else "",

@@ -57,7 +57,7 @@ def test_what_cannot_be_made_is_refused_with_what_can(package, arguments, messag
 
 def test_an_archive_of_another_kind_is_refused(tiny_bundle, tmp_path):
     done = CliRunner().invoke(main, [str(tiny_bundle), "--package", str(tmp_path / "pi.tar.gz")])
-    assert done.exit_code == USAGE and "a file ending in .zip was expected" in done.stderr
+    assert done.exit_code == USAGE and "a file ending in .zip or .deb was expected" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
