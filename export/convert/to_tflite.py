@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tempfile
 
 import keras
 import tensorflow as tf
@@ -11,9 +11,13 @@ from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from edge_runtime.engines.tflite_file import SIGNATURE
 from edge_runtime.errors import ModelError
+from edge_runtime.terminal_text import one_line
 from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.tflite_tensors import Ranges
+
+_LONGEST_REASON = 300  # letters
 
 
 @graphs_freed()
@@ -24,9 +28,13 @@ def to_float_tflite(model: keras.Model) -> bytes:
         ModelError: an operator has no form in this format.
     """
     try:
-        converted: bytes = _converter(model).convert()
+        with tempfile.TemporaryDirectory() as folder:
+            _saved(model, folder)
+            converted: bytes = tf.lite.TFLiteConverter.from_saved_model(folder, [SIGNATURE]).convert()
     except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
-        raise ModelError(f"{model.name}: TensorFlow's converter cannot make a .tflite file of it: {error}") from error
+        raise ModelError(
+            f"{model.name}: TensorFlow's converter cannot make a .tflite file of it: {_told(error)}"
+        ) from error
     return converted
 
 
@@ -49,7 +57,7 @@ def to_int8_tflite(float_tflite: bytes, ranges: Ranges, is_mixed: bool = False) 
             output_data_type=tf.int8,
         )
     except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
-        raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {error}") from error
+        raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {_told(error)}") from error
     return quantized
 
 
@@ -63,7 +71,8 @@ def _with_ranges(float_tflite: bytes, ranges: Ranges) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def _converter(model: keras.Model) -> Any:
+def _saved(model: keras.Model, folder: str) -> None:
+    """Writes the network as the SavedModel that the converter reads."""
     function = deployed_function(model)
     # With the weights as constants the calibrator sees plain tensors; it cannot read variables.
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
@@ -72,4 +81,14 @@ def _converter(model: keras.Model) -> Any:
     holder.named = tf.function(
         lambda grey: dict(zip(names, frozen(grey), strict=True)), input_signature=function.input_signature
     )
-    return tf.lite.TFLiteConverter.from_concrete_functions([holder.named.get_concrete_function()], holder)
+    # The gradient that swish brings along cannot be saved, and the converter, which saves by itself otherwise, would
+    # then take another way on which the names of input and output are lost.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(holder, folder, {SIGNATURE: holder.named.get_concrete_function()}, options)
+
+
+def _told(error: Exception) -> str:
+    """What a converter says, in one line of bearable length: they write pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    telling = next((line for line in lines if "error:" in line), lines[0])
+    return one_line(telling.rpartition("error:")[2])[:_LONGEST_REASON]

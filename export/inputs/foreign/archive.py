@@ -42,7 +42,10 @@ def input_side(path: Path) -> int:
     if not isinstance(shape, list) or len(shape) != 4 or shape[3] not in (1, 3):
         raise ModelError(f"{path}: input {shape}; an image of (side, side, 3) or (side, side, 1) was expected")
     if not isinstance(shape[1], int) or shape[1] != shape[2]:
-        raise ModelError(f"{path}: input {shape[1:]}; a square of fixed size was expected: give Input((224, 224, 3))")
+        raise ModelError(
+            f"{path}: input {shape[1:]}; a square of fixed size was expected, as keras.models."
+            "clone_model(model, input_tensors=keras.Input((224, 224, 3))) with the same weights has it"
+        )
     return int(shape[1])
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from keras import layers, tree
 
 from edge_runtime.errors import ModelError
-from export.inputs.foreign.operation_layer import OperationLayer, Slot, is_constant
+from export.inputs.foreign.float_layers import FUNCTIONS
+from export.inputs.foreign.operation_layer import CalledLayer, ChannelSlice, OperationLayer, Slot, is_constant
 from export.inputs.foreign.precision import copy_weights, retyped
 from train.int8.keras_graph import calls, is_graph
 
@@ -27,6 +28,12 @@ _IDLE = (  # layers that pass their input on in inference
     *("AugMix", "MixUp", "CutMix"),
 )
 IDLE = tuple(getattr(layers, name) for name in _IDLE if hasattr(layers, name))
+# They are called with training=True by default too, whatever they do to images.
+_OF_IMAGES = tuple(
+    getattr(layers, name)
+    for name in ("Resizing", "CenterCrop", "RandomCrop", "AutoContrast", "Equalization", "Solarization")
+    if hasattr(layers, name)
+)
 _NOISE = (layers.Dropout, layers.GaussianNoise, layers.GaussianDropout, layers.AlphaDropout)
 # Operations that have a layer of their own, which recipes know: by class name, with a function that makes it.
 _ACTIVATIONS = {
@@ -69,7 +76,7 @@ class _Flattening:
         return [tensors[id(tensor)] for tensor in model.outputs]
 
     def _make(self, operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        augments = isinstance(operation, IDLE) and not isinstance(operation, _NOISE)
+        augments = isinstance(operation, (*IDLE, *_OF_IMAGES)) and not isinstance(operation, _NOISE)
         # Layers of augmentation are called with training=True by default, and still pass images on in inference.
         if kwargs.pop("training", None) and not augments:
             raise ModelError(
@@ -90,15 +97,63 @@ class _Flattening:
     def _layer(self, layer: layers.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
         if isinstance(layer, layers.SeparableConv2D):
             return self._separable(layer, args[0])
+        if type(layer) is layers.Conv2D and layer.groups > 1:
+            return self._grouped(layer, args[0])
+        if isinstance(layer, layers.RandomCrop):  # in inference it crops the middle
+            return self._new(layers.CenterCrop, layer.name, layer.height, layer.width)(args[0])
+        if sum(map(len, map(_symbols, (*args, *kwargs.values())))) > 1 and len(args) + len(kwargs) > 1:
+            return self._called(layer, args, kwargs)
         if isinstance(layer, layers.Normalization):
             scaling = _normalising(layer)
             if scaling is not None:
                 return self._new(layers.Rescaling, layer.name, **scaling)(args[0])
         config = retyped(layer.get_config(), _DTYPE)
+        apart = getattr(getattr(layer, "activation", None), "__name__", "")
+        if apart in FUNCTIONS and not isinstance(layer, layers.Activation):  # it may stay float, and its layer need not
+            config["activation"] = "linear"
         copy = type(layer).from_config({**config, "name": self._name(layer.name)})
         outputs = copy(*args, **kwargs)
         copy_weights(layer, copy)
+        if config.get("activation") == "linear" and apart in FUNCTIONS:
+            return self._new(layers.Activation, f"{layer.name}_{apart}", apart)(outputs)
         return outputs
+
+    def _called(self, layer: layers.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
+        """A layer that reads several arguments, each of which may be a tensor, wrapped as one that reads a list."""
+        inner = type(layer).from_config(retyped(layer.get_config(), _DTYPE))
+        tensors = _symbols((args, kwargs))
+        outputs = self._new(CalledLayer, layer.name, inner, _template(args, kwargs, tensors))(tensors)
+        copy_weights(layer, inner)
+        return outputs
+
+    def _grouped(self, layer: layers.Conv2D, images: Any) -> Any:
+        """A convolution of groups of channels: as a depthwise one, or as one convolution for each group, joined.
+
+        Keras compiles it in a way that no converter to `.onnx` reads.
+        """
+        kernel, *bias = layer.get_weights()
+        channels, per_group = images.shape[-1], kernel.shape[2]
+        shared = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
+        activation = keras.activations.serialize(layer.activation)
+        if per_group == 1:
+            depth = layer.filters // channels
+            settings = {**shared, "depth_multiplier": depth, "use_bias": layer.use_bias, "activation": activation}
+            only = self._new(layers.DepthwiseConv2D, layer.name, layer.kernel_size, **settings)
+            output = only(images)
+            only.set_weights([kernel.reshape(*kernel.shape[:2], channels, depth), *bias])
+            return output
+        filters, parts = layer.filters // layer.groups, []
+        for group in range(layer.groups):
+            chosen = slice(group * filters, (group + 1) * filters)
+            first = group * per_group
+            some = self._new(ChannelSlice, f"{layer.name}_channels", first, first + per_group)(images)
+            part = self._new(layers.Conv2D, layer.name, filters, layer.kernel_size, **shared, use_bias=layer.use_bias)
+            parts.append(part(some))
+            part.set_weights([kernel[..., chosen], *(values[chosen] for values in bias)])
+        joined = self._new(layers.Concatenate, f"{layer.name}_groups")(parts)
+        if layer.activation is keras.activations.linear:
+            return joined
+        return self._new(layers.Activation, f"{layer.name}_activation", activation)(joined)
 
     def _separable(self, layer: layers.SeparableConv2D, images: Any) -> Any:
         """Both halves of a separable convolution as layers of their own."""
@@ -135,11 +190,7 @@ class _Flattening:
         return self._wrapped(operation, args, kwargs, tensors)
 
     def _wrapped(self, operation: Any, args: Any, kwargs: dict[str, Any], tensors: list[Any]) -> Any:
-        slots = {id(tensor): Slot(index) for index, tensor in enumerate(tensors)}
-        template = tree.map_structure(
-            lambda value: slots[id(value)] if isinstance(value, keras.KerasTensor) else value, (args, kwargs)
-        )
-        wrapping = self._new(OperationLayer, operation.name, operation, template)
+        wrapping = self._new(OperationLayer, operation.name, operation, _template(args, kwargs, tensors))
         return wrapping(tensors if len(tensors) > 1 else tensors[0])
 
     def _new(self, kind: Any, name: str, *arguments: Any, **options: Any) -> Any:
@@ -153,6 +204,14 @@ class _Flattening:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
+
+
+def _template(args: Any, kwargs: dict[str, Any], tensors: list[Any]) -> Any:
+    """The arguments of a call, a Slot in place of each tensor."""
+    slots = {id(tensor): Slot(index) for index, tensor in enumerate(tensors)}
+    return tree.map_structure(
+        lambda value: slots[id(value)] if isinstance(value, keras.KerasTensor) else value, (args, kwargs)
+    )
 
 
 def _symbols(arguments: Any) -> list[Any]:

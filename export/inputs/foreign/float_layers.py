@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from edge_runtime.errors import ModelError
+from export.inputs.foreign.operation_layer import CalledLayer
 from train.int8.keras_graph import layers_in_order
 
 _TFLITE, _ONNX = ".tflite", ".onnx"
@@ -23,8 +24,13 @@ _KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"), _BOTH),
     **dict.fromkeys(("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention"), _BOTH),
 }
-_GELU = "GELU"
-_GELU_FORMATS = (_ONNX,)  # LiteRT looks it up in a table
+# By the name of the function, however its layer is called. LiteRT looks GELU up in a table, and has the others as
+# chains of exponentials, whose ranges leave no steps to what they are for.
+_FUNCTIONS = {
+    **{"gelu": ("GELU", (_ONNX,)), "mish": ("Mish", _BOTH)},
+    **{"elu": ("ELU", (_TFLITE,)), "selu": ("SELU", (_TFLITE,)), "softplus": ("softplus", (_TFLITE,))},
+}
+FUNCTIONS = tuple(_FUNCTIONS)
 
 
 def float_layers(model: keras.Model, suffix: str) -> dict[str, list[str]]:
@@ -36,10 +42,12 @@ def float_layers(model: keras.Model, suffix: str) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = defaultdict(list)
     for layer in layers_in_order(model):
-        if suffix in _KINDS.get(type(layer).__name__, ()):
-            found[type(layer).__name__].append(layer.name)
-        elif suffix in _GELU_FORMATS and _is_gelu(layer):
-            found[_GELU].append(layer.name)
+        kind = type(layer.layer if isinstance(layer, CalledLayer) else layer).__name__
+        if suffix in _KINDS.get(kind, ()):
+            found[kind].append(layer.name)
+        told, formats = _FUNCTIONS.get(_function(layer), ("", ()))
+        if suffix in formats:
+            found[told].append(layer.name)
     return dict(found)
 
 
@@ -76,5 +84,9 @@ def _told(found: dict[str, list[str]]) -> str:
     return ", ".join(texts)
 
 
-def _is_gelu(layer: layers.Layer) -> bool:
-    return getattr(layer, "activation", None) is keras.activations.gelu or type(layer).__name__ == "GELU"
+def _function(layer: layers.Layer) -> str:
+    """The function of one value that a layer ends with, by its name."""
+    if isinstance(layer, layers.ELU):
+        return "elu"
+    activation = getattr(layer, "activation", None)
+    return getattr(activation, "__name__", "")

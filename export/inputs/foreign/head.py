@@ -23,14 +23,14 @@ PROBABILITY = "probability"
 _SIGMOID, _SOFTMAX, _LINEAR = "sigmoid", "softmax", "linear"
 
 
-def choose_output(model: keras.Model) -> keras.Model:
-    """The network with one output: the only one, the one named `probability`, or the only row of class scores.
+def choose_output(model: keras.Model) -> tuple[keras.Model, int]:
+    """The network with one output, and its place: the only one, the one named `probability`, or the only row of scores.
 
     Raises:
         ModelError: it cannot be told which output is meant.
     """
     if len(model.outputs) == 1:
-        return model
+        return model, 0
     names = [writer(tensor).name for tensor in model.outputs]
     rows = [index for index, tensor in enumerate(model.outputs) if len(tensor.shape) == 2]
     named = [index for index, name in enumerate(names) if name == PROBABILITY] or rows
@@ -39,22 +39,25 @@ def choose_output(model: keras.Model) -> keras.Model:
     (chosen,) = named
     dropped = ", ".join(name for index, name in enumerate(names) if index != chosen)
     log.warning(f"of {len(names)} outputs {names[chosen]} is taken, and {dropped} left out")
-    return keras.Model(model.inputs, model.outputs[chosen], name=model.name)
+    return keras.Model(model.inputs, model.outputs[chosen], name=model.name), chosen
 
 
-def require_classes(model: keras.Model, named: int) -> None:
-    """Refuses a network that has another number of classes than its user named.
+def require_classes(model: keras.Model, named: int | None) -> None:
+    """Refuses a network that gives no row of class scores, or has another number of classes than its user named.
 
     Args:
         model: flat, with one output (N, units); a single unit decides between two classes.
-        named: how many labels were given.
+        named: how many labels were given; None is any number.
 
     Raises:
         ModelError: it has.
     """
-    units = model.outputs[0].shape[-1]
+    shape = model.outputs[0].shape
+    if len(shape) != 2 or shape[-1] is None:
+        raise ModelError(f"output of shape {tuple(shape[1:])}; a row of class scores was expected")
+    units = shape[-1]
     classes = 2 if units == 1 else units
-    if len(model.outputs[0].shape) == 2 and classes != named:
+    if named is not None and classes != named:
         advice = "--labels A,B,C --positive B names all of them" if classes > 2 else "--labels NEGATIVE,POSITIVE"
         raise ModelError(f"ends in {units} unit(s), so {classes} classes, and {named} labels were given; {advice}")
 
@@ -71,8 +74,6 @@ def with_probability(model: keras.Model, positive: int | None) -> tuple[keras.Mo
         ModelError: it ends in no class scores, or which class is meant is unknown.
     """
     (scores,) = model.outputs
-    if len(scores.shape) != 2 or scores.shape[-1] is None:
-        raise ModelError(f"output of shape {tuple(scores.shape[1:])}; a row of class scores was expected")
     classes = scores.shape[-1]
     if positive is None and classes > 2:
         raise ModelError(f"{classes} classes; say which is the positive one: --labels A,B,C --positive B")

@@ -95,11 +95,8 @@ def require_best_range(
 def _prepared(
     original: keras.Model, positive: int | None, input_range: str | None, classes: int | None
 ) -> ForeignNetwork:
-    flat = choose_output(flattened(original))
-    if classes is not None:
-        require_classes(flat, classes)
-    names = [tensor.name for tensor in original.outputs]
-    chosen = 0 if len(names) == 1 else _place_of_output(flat, original)
+    flat, chosen = choose_output(flattened(original))
+    require_classes(flat, classes)
     activation = ending(flat)
     value_range = input_range or expected_range(flat)
     if value_range is None:
@@ -120,12 +117,6 @@ def _loaded(path: Path) -> keras.Model:
         raise ModelError(f"cannot be loaded as a Keras network: {_first_line(error)}") from error
 
 
-def _place_of_output(flat: keras.Model, original: keras.Model) -> int:
-    """Which output of the original the flat network kept."""
-    shapes = [tensor.shape for tensor in original.outputs]
-    return shapes.index(flat.outputs[0].shape)
-
-
 def _prove(
     original: keras.Model,
     model: keras.Model,
@@ -140,8 +131,10 @@ def _prove(
     brightness = np.linspace(0.25, 1.0, _PROOF_IMAGES).reshape(-1, 1, 1, 1)
     grey = np.rint(grey * brightness * 255.0) / 255.0  # what a device can see, dark and bright
     low, high = value_range
-    scores = with_precision(original, "float64")(np.repeat(low + (high - low) * grey, channels, -1), training=False)
-    scores = np.asarray(scores[chosen] if isinstance(scores, (list, tuple)) else scores)
+    images = np.repeat(low + (high - low) * grey, channels, -1)
+    exact = with_precision(original, "float64")
+    scores = exact(keras.tree.map_structure(lambda _: images, exact.input), training=False)
+    scores = np.asarray(keras.tree.flatten(scores)[chosen])
     expected = probability_of(scores, activation, positive)
     given = np.asarray(flat_in_float64(model)(grey, training=False))[:, 0]
     difference = float(np.abs(given - expected).max())

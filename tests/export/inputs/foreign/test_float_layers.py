@@ -47,6 +47,9 @@ def test_names_of_layers_are_told_by_format():
     assert "int8 .tflite cannot hold LayerNormalization ('norm');" in says
     assert "int8 .onnx cannot hold LayerNormalization ('norm'), GELU ('bend');" in says and "--allow-mixed" in says
     require_int8(network(layers.Activation("gelu")), [".tflite"])
+    require_int8(network(layers.ELU(), layers.Activation("selu")), [".onnx"])
+    with pytest.raises(ModelError, match="int8 .tflite cannot hold ELU .*, SELU"):
+        require_int8(network(layers.ELU(), layers.Activation("selu")), [".tflite"])
 
 
 @pytest.mark.parametrize("suffix", [".tflite", pytest.param(".onnx", marks=pytest.mark.slow)])

@@ -5,16 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_runtime.bundle import INT8
 from edge_runtime.errors import GateError, ModelError
+from edge_runtime.spec import ModelSpec
 from export.quiet import quiet_converters
 
 with quiet_converters():
     import keras
     from keras import layers
 
+    from export.convert import prepared_network
+    from export.convert.formats import FORMATS
+    from export.convert.grey_network import float_probabilities
+    from export.convert.model_files import write_files
+    from export.inputs.calibration import CalibrationSet
     from export.inputs.foreign.flattening import flattened
     from export.inputs.foreign.input_scaling import RANGES, expected_range
     from export.inputs.foreign.reading import PROOF_TOLERANCE, prepare, require_best_range
+    from export.parity.engine_answers import ask
+    from export.quantize.recipes import open_recipe
+    from export.quantize.recipes.recipe_inputs import RecipeInputs
     from train.int8.keras_graph import layers_in_order, tensors_read
 
 SIDE = 32
@@ -95,6 +105,40 @@ def several():
     return keras.Model(start, [x, classified(x, layers.Dense(1, activation="sigmoid"))])
 
 
+def by_name():
+    """Inputs and outputs in dicts; two rows of scores of the same shape, of which one is named."""
+    start = keras.Input((SIDE, SIDE, 3), name="image")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="swish")(start))
+    other = layers.Dense(1, activation="sigmoid", name="cast")(x)
+    return keras.Model(
+        {"image": start}, {"cast": other, "own": layers.Dense(1, activation="sigmoid", name="probability")(x)}
+    )
+
+
+def resized():
+    """Layers of images that are always called as in training."""
+    start = image()
+    x = layers.Rescaling(1 / 255)(layers.CenterCrop(20, 20)(layers.Resizing(24, 24)(start)))
+    return keras.Model(start, classified(layers.Conv2D(4, 3)(x), layers.Dense(1, activation="sigmoid")))
+
+
+def grouped():
+    """Convolutions of groups of channels: one channel each, and several."""
+    start = image()
+    x = layers.Conv2D(8, 3, groups=4, activation="relu")(layers.Conv2D(8, 3)(start))
+    x = layers.Conv2D(16, 3, 2, "same", groups=8)(x)
+    return keras.Model(start, classified(x, layers.Dense(1, activation="sigmoid")))
+
+
+def attending():
+    """A layer called with several arguments, and functions inside layers."""
+    start = image()
+    x = layers.Reshape((16, 8))(layers.Conv2D(8, 8, 8, activation="elu")(start))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 4)(x, x))
+    x = layers.Dense(8, activation="gelu")(x)
+    return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling1D()(x)))
+
+
 def softmax(scores):
     return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
 
@@ -109,6 +153,10 @@ KINDS = {
     adapted: ("0..1", 0, lambda answer: softmax(answer)[:, 0]),
     mixed: (None, None, lambda answer: answer[:, 0]),
     several: (None, None, lambda answer: answer[:, 0]),
+    by_name: (None, None, lambda answer: answer[:, 0]),
+    resized: (None, None, lambda answer: answer[:, 0]),
+    grouped: (None, None, lambda answer: answer[:, 0]),
+    attending: (None, None, lambda answer: answer[:, 0]),
 }
 
 
@@ -125,8 +173,9 @@ def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
     prepared = prepare(tmp_path / "network.keras", positive, None)
     assert expected_range(flattened(original)) == expected_reading
     low, high = RANGES[prepared.value_range]
-    answers = original.predict(np.repeat(low + (high - low) * GREY, 3, axis=-1), verbose=0)
-    expected = probability(np.asarray(answers[-1] if isinstance(answers, list) else answers, np.float64))
+    images = np.repeat(low + (high - low) * GREY, 3, axis=-1)
+    answers = original.predict(keras.tree.map_structure(lambda _: images, original.input), verbose=0)
+    expected = probability(np.asarray(keras.tree.flatten(answers)[-1], np.float64))
     given = prepared.model.predict(GREY, verbose=0)
     assert given.shape == (len(GREY), 1) and prepared.model.inputs[0].shape == (None, SIDE, SIDE, 1)
     tolerance = FLOAT16_TOLERANCE if kind is mixed else FLOAT32_TOLERANCE
@@ -171,6 +220,7 @@ def ending_in(activation, units=1):
         (lambda: ending_in("tanh"), "ends in 'tanh'"),
         (lambda: ending_in("softmax"), "softmax over one unit"),
         (lambda: ending_in("softmax", 3), "--positive"),
+        (lambda: keras.Model(start := image(), layers.Conv2D(1, 1)(start)), "a row of class scores was expected"),
     ],
 )
 def test_what_cannot_be_taken_is_one_line_that_says_why(network, says, tmp_path):
@@ -210,3 +260,54 @@ def test_another_reading_that_tells_nothing_apart_is_no_better(tmp_path):
         return 1.0 - 0.9 * labels if model is prepared.model else np.full(24, 0.3)
 
     require_best_range(prepared, images_u8, labels, answers)
+
+
+WITH_LAYERS_IN_FLOAT = (attending,)
+# Of the spread of the answers. A normalisation divides by what little an untrained network tells apart, rounding too.
+NEAR, NEAR_WITH_NORMALISATION = 0.15, 0.3
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    """Waves of many widths, bright and dark."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    widths, levels = np.linspace(2, 12, 16)[:, None, None], np.linspace(20, 220, 16)[:, None, None]
+    grey = np.clip(levels + 60 * np.sin(x / widths) * np.cos(y / 7), 0, 255).astype(np.uint8)
+    names = tuple(map(str, range(len(grey))))
+    return CalibrationSet(tmp_path_factory.mktemp("none"), grey, (None,) * len(grey), names, names, phantoms=False)
+
+
+@pytest.mark.parametrize(
+    "kind", [mixed, *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind is not mixed)]
+)
+def test_each_kind_becomes_int8_that_answers_nearly_as_it_does(kind, tmp_path, calibration):
+    original = made(kind)
+    steepened(original, KINDS[kind][0], calibration.images_u8)
+    original.save(tmp_path / "network.keras")
+    network = prepare(tmp_path / "network.keras", KINDS[kind][1], None).model
+    spec = ModelSpec("any", SIDE, "stretch", "bilinear", ("a", "b"), 0.5, "radiograph")
+    prepared = prepared_network.prepare(network, spec, calibration.images_u8[:4])
+    inputs = RecipeInputs(calibration, lambda: calibration.images_u8, allow_mixed=kind in WITH_LAYERS_IN_FLOAT)
+    suffixes = (".tflite",) if kind is mixed else tuple(FORMATS)  # the quick twin
+    files = write_files(tmp_path, INT8, open_recipe("minmax").quantize(prepared, suffixes, inputs), spec)
+    expected = float_probabilities(network, calibration.images_u8)
+    assert np.ptp(expected) > 0.1
+    assert all(("mixed" in path.name) == (kind in WITH_LAYERS_IN_FLOAT) for path in files)
+    for path, inside in files.items():
+        given = ask(path, inside, calibration.images_u8).probabilities
+        near = NEAR_WITH_NORMALISATION if kind is attending else NEAR
+        assert np.abs(given - expected).max() < near * np.ptp(expected) + 2 / 255
+
+
+def steepened(model, reading, images_u8):
+    """Makes the last layer's answers spread over the images, as those of a trained network do."""
+    low, high = RANGES[reading or "0..1"]
+    images = np.repeat(low + (high - low) * images_u8[..., None] / 255.0, 3, axis=-1).astype(np.float32)
+    head = next(layer for layer in reversed(model.layers) if isinstance(layer, layers.Dense) and layer.name != "cast")
+    below = keras.Model(model.inputs, head.input)
+    given = keras.tree.map_structure(lambda _: images, below.input)
+    features = np.asarray(below(given, training=False), np.float64)
+    kernel, *bias = head.get_weights()
+    scores = features @ kernel
+    factor = 1.0 / max(float(np.std(scores - scores.mean(0))), 1e-6)
+    head.set_weights([kernel * factor, *(-scores.mean(0) * factor for _ in bias)])
