@@ -99,7 +99,7 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         "n": 0 if found.radiographs is None else found.radiographs.labels.size,
         "positives": 0 if found.radiographs is None else int(found.radiographs.labels.sum()),
         "threshold": found.spec.threshold,
-        "patients": found.subjects.patients_unknown,
+        "patients": _sentence(found.subjects.patients_unknown),
         "figures": _figures(found) if found.figures else None,
         "plots": _plots(found),
         "subgroups": [row.to_dict() | _estimates(row) for row in found.subgroups],
@@ -115,6 +115,10 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         "notes": _notes(notes) if notes else None,
         "checklist": _checklist(found, request),
     }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _figures(found: Evaluation) -> dict[str, Any]:
@@ -155,16 +159,17 @@ def _stress(rows: list[StressRow]) -> list[dict[str, Any]]:
 def _stress_table(label: str, rows: list[StressRow], folded: str) -> dict[str, Any]:
     head = (
         *("change", "how much", "images", "AUC", "AUC, changed minus unchanged"),
-        *("decisions changed", "abstained", "remark"),
+        *("decisions changed", "abstained", "p, corrected", "remark"),
     )
     body = [
         (
             *(row.test, row.setting, str(row.images), str(row.auc), str(row.auc_change)),
-            *(str(row.decisions_changed), f"{row.abstained:.1%}", row.remark),
+            *(str(row.decisions_changed), f"{row.abstained:.1%}"),
+            *("too few" if row.p is None else f"{row.p:.3f}", row.remark),
         )
         for row in rows
     ]
-    return table_of(label, [head, *body], text=(7,), folded=folded)
+    return table_of(label, [head, *body], text=(8,), folded=folded)
 
 
 def _rotation(found: Evaluation) -> dict[str, Any]:

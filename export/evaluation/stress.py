@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import norm
 
 from edge_runtime.images import read_grey
 from edge_runtime.spec import ModelSpec
 from export.evaluation.changes import BORDER, Change
+from export.evaluation.figures import FEWEST_OF_A_CLASS
 from export.evaluation.judging import Answer, Judge, judge_all
 from export.evaluation.subjects import Progress, Subject, Subjects
+from train.figures.differences import holm
 from train.figures.roc import compare_areas, delong
-from train.metrics import UNDEFINED, Estimate, per_group, wilson
+from train.metrics import UNDEFINED, Z_95, Estimate, per_group, wilson
+
+_SHOWN = 0.05  # p value below which something is shown
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class StressRow:
     auc_change: Estimate  # from the same images unchanged, paired DeLong
     decisions_changed: Estimate  # share of images, Wilson
     abstained: float  # share of changed images that are no radiographs for the gate
-    remark: str  # what it gives away, empty where nothing is shown
+    p: float | None = None  # that AUC stays, or of border alone is 0.5, Holm over all rows; None: too few radiographs
+    remark: str = ""  # what it gives away, empty where nothing is shown
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of plain JSON types."""
@@ -91,7 +97,7 @@ def stress(
             subjects, {name: _Changed(judge, change)}, own, lambda _, *done, name=name: progress(name, *done)
         )
         rows.append(_row(change, subjects.images, answers, found, judge.spec.threshold))
-    return rows
+    return _remarked(rows)
 
 
 def some_of(subjects: Subjects, answers: Sequence[Answer], most: int) -> tuple[Subjects, list[Answer]]:
@@ -121,13 +127,13 @@ def _row(
     second = np.array([_probability(after[row]) for row in rows])
     groups = np.array([images[row].group for row in rows], np.int64)
     labels = np.array([-1 if images[row].label is None else images[row].label for row in rows], np.int64)
-    area, moved = _areas(labels, first, second, groups)
+    area, moved, p_value = _areas(change, labels, first, second, groups)
     changed = int(((first >= threshold) != (second >= threshold)).sum())
     return StressRow(
         *(change.test, change.setting, len(rows), len(np.unique(groups)), area, moved),
         wilson(changed, len(rows)),
         float(np.mean([after[row].abstained for row in rows])) if rows else 0.0,
-        _remark(change, area, moved),
+        p_value,
     )
 
 
@@ -136,20 +142,45 @@ def _probability(answer: Answer) -> float:
 
 
 def _areas(
-    labels: NDArray[np.int64], first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[np.int64]
-) -> tuple[Estimate, Estimate]:
-    """(area of the changed images, how far it moved) per radiograph."""
+    change: Change,
+    labels: NDArray[np.int64],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    groups: NDArray[np.int64],
+) -> tuple[Estimate, Estimate, float | None]:
+    """(area of the changed images, how far it moved, p value that nothing is given away) per radiograph."""
     if set(labels.tolist()) != {0, 1}:
-        return UNDEFINED, UNDEFINED
+        return UNDEFINED, UNDEFINED, None
     of_radiographs, changed = per_group(labels, second, groups)
+    area = delong(of_radiographs, changed)
     paired = compare_areas(of_radiographs, changed, per_group(labels, first, groups)[1])
-    return delong(of_radiographs, changed), UNDEFINED if paired is None else paired.difference
+    if paired is None:
+        return area, UNDEFINED, None
+    positives = int(of_radiographs.sum())
+    if min(positives, of_radiographs.size - positives) < FEWEST_OF_A_CLASS:
+        return area, paired.difference, None
+    return area, paired.difference, _above_chance(area) if change.test == BORDER else paired.p
 
 
-def _remark(change: Change, area: Estimate, moved: Estimate) -> str:
-    """What an interval gives away: nothing is said where it does not exclude chance."""
-    if change.test == BORDER:
-        return "tells fractures without the bone" if area.low is not None and area.low > 0.5 else ""
-    if moved.high is not None and moved.high < 0:
-        return "worse than unchanged"
-    return "better than unchanged" if moved.low is not None and moved.low > 0 else ""
+def _above_chance(area: Estimate) -> float | None:
+    """The one-sided p value of an area of 0.5 at most."""
+    if area.value is None or area.low is None or area.high is None:
+        return None
+    error = max(area.value - area.low, area.high - area.value) / Z_95  # one end may be cut off at 0 or 1
+    return float(norm.sf((area.value - 0.5) / error)) if error else float(area.value <= 0.5)
+
+
+def _remarked(rows: Sequence[StressRow]) -> list[StressRow]:
+    """The rows with p values for all looks, and what is shown."""
+    known = [row for row in rows if row.p is not None]
+    corrected = dict(zip(map(id, known), holm([row.p for row in known if row.p is not None]), strict=True))
+    told = [replace(row, p=corrected.get(id(row))) for row in rows]
+    return [replace(row, remark=_remark(row)) for row in told]
+
+
+def _remark(row: StressRow) -> str:
+    if row.p is None or row.p >= _SHOWN:
+        return ""
+    if row.test == BORDER:
+        return "tells fractures without the bone"
+    return f"{'worse' if (row.auc_change.value or 0.0) < 0 else 'better'} than unchanged"

@@ -16,7 +16,7 @@ class PairedAreas:
     """Two areas on the same radiographs."""
 
     difference: Estimate  # first minus second
-    z: float | None  # None where the two answers rank all radiographs alike
+    z: float | None  # None where the difference has no variance
     p: float  # two-sided
 
     def is_not_inferior(self, margin: float) -> bool:
@@ -50,7 +50,8 @@ def compare_areas(
     error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
     interval = Estimate(change, change - Z_95 * error, change + Z_95 * error)
     if error == 0.0:
-        return PairedAreas(interval, None, 1.0)
+        # Alike, or one of them right or silent about every radiograph, where no variance is left.
+        return PairedAreas(interval, None, 1.0 if change == 0.0 else 0.0)
     return PairedAreas(interval, change / error, float(2 * norm.sf(abs(change / error))))
 
 

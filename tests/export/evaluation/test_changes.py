@@ -113,7 +113,22 @@ def test_a_network_that_reads_the_border_is_found_out(tmp_path, bones_u8):
     by_test = {row.test: row for row in rows}
     assert by_test["border alone"].remark == "tells fractures without the bone"
     assert by_test["border alone"].auc.value == 1.0 and by_test["border alone"].decisions_changed.value == 0.0
+    assert all(row.p is not None for row in rows)
     assert by_test["shift"].decisions_changed.value == 0.5 and "worse" in by_test["shift"].remark
+
+
+def test_what_few_radiographs_show_is_not_told_and_all_looks_are_counted(tmp_path, bones_u8):
+    from export.evaluation.stress import StressRow, _remarked
+    from train.metrics import Estimate
+
+    worse = Estimate(-0.1, -0.2, -0.01)
+    rows = [
+        StressRow("shift", f"{number}%", 40, 40, worse, worse, worse, 0.0, p)
+        for number, p in enumerate([0.001, 0.04, 0.04, None])
+    ]
+    told = _remarked(rows)
+    assert [row.p for row in told] == [0.003, 0.08, 0.08, None]
+    assert [row.remark for row in told] == ["worse than unchanged", "", "", ""]
 
 
 def test_changed_images_are_chosen_evenly_and_one_a_radiograph(tmp_path):

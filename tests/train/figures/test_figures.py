@@ -52,6 +52,12 @@ def test_one_class_has_no_area():
     assert compare_areas(np.ones(5, int), FIRST[:5], SECOND[:5]) is None
 
 
+def test_a_network_that_is_always_right_is_not_like_one_that_says_nothing():
+    labels = np.repeat([0, 1], 10)
+    pair = compare_areas(labels, labels.astype(float), np.full(20, 0.5))
+    assert (pair.difference.value, pair.z, pair.p) == (0.5, None, 0.0)
+
+
 def test_mcnemar_is_exact_as_in_r(r):
     lost, won, p = mcnemar(LABELS, FIRST >= 0.5, SECOND >= 0.5)
     assert (lost, won) == (r["lost"], r["won"])
