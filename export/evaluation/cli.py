@@ -14,12 +14,20 @@ from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.terminal_text import escaped, escaped_lines
 from train.command_log import messages_on_standard_error
 
+PLOT_FORMATS = ("svg", "png", "pdf")  # as in records, which takes seconds to import
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _PATH = click.Path(path_type=Path)
 
 
 def _parse_names(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _parse_formats(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    names = _parse_names(context, parameter, text)
+    if not set(names) <= set(PLOT_FORMATS):
+        raise click.BadParameter(f"{text!r}; one or more of {','.join(PLOT_FORMATS)} were expected")
+    return names
 
 
 def _parse_prevalences(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
@@ -62,6 +70,12 @@ def _parse_prevalences(context: click.Context, parameter: click.Parameter, text:
     default="",
     callback=_parse_prevalences,
     help="Of fractures where the network is to work, for predictive values: 0.05,0.2.",
+)
+@click.option(
+    "--plots",
+    default="",
+    callback=_parse_formats,
+    help="Write each plot as a file too, into OUT/plots: svg,png,pdf, or some of them.",
 )
 @click.option("--rotation", is_flag=True, help="Judge turned images too: a curve of AUC and decisions over the angle.")
 @click.option(

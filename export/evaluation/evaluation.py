@@ -21,7 +21,7 @@ from export.evaluation.drift import DriftRow, drift_from_run
 from export.evaluation.figures import Radiographs, comparison, figures_of, subgroups_of
 from export.evaluation.judging import PART, Judge, OnDevice, judge_all, judges_of
 from export.evaluation.papers import FACTS, PROTOCOL, write_papers
-from export.evaluation.records import FORMAT, Evaluation, EvaluationRequest
+from export.evaluation.records import FORMAT, PLOT_FORMATS, PLOT_NAMES, PLOTS, Evaluation, EvaluationRequest
 from export.evaluation.stress import StressRow, some_of, stress
 from export.evaluation.subjects import RESERVED, Progress, Subjects, subjects_of_folder, subjects_of_run
 from train.metrics import per_group
@@ -78,8 +78,10 @@ def is_evaluation(folder: Path) -> bool:
         ours = json.loads((folder / METRICS).read_bytes())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    written = {PREDICTIONS, METRICS, REPORT, FACTS, PROTOCOL}
-    return ours and {path.name for path in folder.iterdir()} <= written
+    written = {PREDICTIONS, METRICS, REPORT, FACTS, PROTOCOL, PLOTS}
+    named = {f"{name}.{kind}" for name in PLOT_NAMES for kind in PLOT_FORMATS}
+    plots = {path.name for path in (folder / PLOTS).iterdir()} if (folder / PLOTS).is_dir() else set()
+    return ours and {path.name for path in folder.iterdir()} <= written and plots <= named
 
 
 def _heatmaps(judge: Judge) -> Predictor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ from export.evaluation.changes import ROTATION
 from export.evaluation.checklist import claim_items
 from export.evaluation.figures import interactions
 from export.evaluation.papers import parity_of
-from export.evaluation.plots import decision_curve, rotation_curve
+from export.evaluation.plots import DrawnPlot, plots_of, write_plots
+from export.evaluation.records import PLOTS
 from train.audit.wording import counted
 from train.metrics import Estimate
 from train.pages import made_today, render, table_of
-from train.pages.charts import histogram, plot_of, reliability_diagram, roc
 from train.pages.pictures import picture_of
 
 if TYPE_CHECKING:
@@ -58,17 +59,20 @@ def as_text(found: Evaluation) -> str:
 
 
 def write_page(path: Path, found: Evaluation, request: EvaluationRequest) -> None:
-    """Writes the page.
+    """Writes the page, and the plots as files where these were asked for.
 
     Args:
         path: of the file.
         found: the evaluation.
         request: that led to it.
     """
-    path.write_bytes(render("export.evaluation", "evaluation.html", COMMAND, _contents(found, request)))
+    plots = plots_of(found)
+    if request.plots:
+        write_plots(path.with_name(PLOTS), plots, request.plots)
+    path.write_bytes(render("export.evaluation", "evaluation.html", COMMAND, _contents(found, request, plots)))
 
 
-def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
+def _contents(found: Evaluation, request: EvaluationRequest, plots: Sequence[DrawnPlot]) -> dict[str, Any]:
     figures = {figure.name: figure.estimate for figure in found.figures}
     galleries = _galleries(found) if found.radiographs is not None else []
     sections = [
@@ -101,13 +105,13 @@ def _contents(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
         "threshold": found.spec.threshold,
         "patients": _sentence(found.subjects.patients_unknown),
         "figures": _figures(found) if found.figures else None,
-        "plots": _plots(found),
+        "plots": [drawn.on_page() for drawn in plots if drawn.name != ROTATION],
         "subgroups": [row.to_dict() | _estimates(row) for row in found.subgroups],
         "looks": _looks(found),
         "comparisons": _comparisons(found) if found.comparisons else None,
         "stress": _stress(found.stress),
         "has_protocol": parity_of(request.source) is not None,
-        "rotation": _rotation(found) if any(row.test == ROTATION for row in found.stress) else None,
+        "rotation": next((drawn.on_page() for drawn in plots if drawn.name == ROTATION), None),
         "given_away": [f"{row.test}, {row.setting}: {row.remark}" for row in found.stress if row.remark],
         "drift": _drift(found.drift) if found.drift else None,
         "parted": [row.quantity for row in found.drift if row.parted],
@@ -172,18 +176,6 @@ def _stress_table(label: str, rows: list[StressRow], folded: str) -> dict[str, A
     return table_of(label, [head, *body], text=(8,), folded=folded)
 
 
-def _rotation(found: Evaluation) -> dict[str, Any]:
-    rows = [row for row in found.stress if row.test == ROTATION]
-    worst = max(rows, key=lambda row: row.decisions_changed.value or 0.0)
-    return plot_of(
-        rotation_curve(rows),
-        "Turned radiographs: AUC where there are labels, and the share of decisions that stay as they were, with "
-        "95 % intervals",
-        f"Of {worst.images} images turned by {worst.setting}, {worst.decisions_changed} are decided otherwise, the "
-        "most.",
-    )
-
-
 def _drift(rows: list[DriftRow]) -> dict[str, Any]:
     head = ("quantity", "beside", "median here", "median of the run", "index", "told from", "n", "n of the run", "")
     body = [
@@ -239,41 +231,6 @@ def _not_inferior(other: dict[str, Any]) -> str:
     if other["not_inferior"] is None:
         return "not defined"
     return f"{'not inferior' if other['not_inferior'] else 'not shown'} (margin {other['margin']:g} of AUC)"
-
-
-def _plots(found: Evaluation) -> list[dict[str, Any]]:
-    if found.radiographs is None:
-        given = np.array([answer.probabilities[found.judged_by] for answer in found.answers if answer.probabilities])
-        share = 0.0 if not given.size else float((given >= found.spec.threshold).mean())
-        says = f"Histogram of {given.size} probabilities; {share:.0%} lie at or above the threshold."
-        return [plot_of(histogram(given, None, found.spec.threshold), "Probabilities", says)]
-    radiographs = found.radiographs
-    labels, probabilities, threshold = radiographs.labels, radiographs.probabilities, radiographs.threshold
-    figures = {figure.name: figure.estimate for figure in found.figures}
-    point = f"sensitivity {figures['sensitivity']}, specificity {figures['specificity']}"
-    error = figures["expected calibration error"]
-    return [
-        plot_of(
-            roc(labels, probabilities, threshold),
-            "ROC curve with its 95 % band; the dot is the operating point",
-            f"ROC curve: area {figures['AUC']}; the operating point has {point}.",
-        ),
-        plot_of(
-            reliability_diagram(labels, probabilities),
-            "Reliability: dots on the line mean what they say; larger dots are more radiographs",
-            f"Reliability diagram: the expected calibration error is {error}.",
-        ),
-        plot_of(
-            histogram(probabilities, labels, threshold),
-            "Probabilities; the dotted line is the threshold",
-            f"Histogram of the probabilities of {labels.size} radiographs by their label.",
-        ),
-        plot_of(
-            decision_curve(radiographs),
-            "Decision curve: where the network's line is above both others, following it does most good",
-            "Net benefit over thresholds, beside calling all radiographs fractured, and none.",
-        ),
-    ]
 
 
 def _galleries(found: Evaluation) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.engines import AUTO
 from edge_runtime.predictor import Predictor
 from edge_runtime.spec import ModelSpec
+from export.evaluation.changes import ROTATION
 from export.evaluation.drift import DriftRow
 from export.evaluation.figures import Figure, Radiographs, Subgroup, curves, interactions
 from export.evaluation.judging import Answer
@@ -19,6 +20,8 @@ from export.evaluation.stress import StressRow
 from export.evaluation.subjects import Subjects
 
 FORMAT = "edge-evaluate 1"  # of metrics.json
+PLOTS, PLOT_FORMATS = "plots", ("svg", "png", "pdf")  # folder of the plots as files, where these were asked for
+PLOT_NAMES = ("roc", "reliability", "probabilities", "decision_curve", ROTATION)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class EvaluationRequest:
     engine: str = AUTO
     radiograph_gate: bool = True
     operating_point: str | None = None
+    plots: tuple[str, ...] = ()  # formats in which plots are written as files too
     rotation: bool = False  # judge turned images too
     shortcuts: bool = False  # judge images changed otherwise too
     changed_images: int = 200  # that are changed, at most

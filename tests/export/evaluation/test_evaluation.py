@@ -20,6 +20,9 @@ from export.evaluation.judging import PART
 from train.phantom.dataset import write_images
 
 
+SVG = ("--plots", "svg")
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     """24 phantoms in class folders, one of them twice, a damaged file, and a table of regions."""
@@ -42,7 +45,7 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(images, tiny_bundle, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("evaluation") / "out"
-    done = run(tiny_bundle, images, "--out", out, "--by", "region", "--against", tiny_bundle / "model_int8.onnx")
+    done = run(tiny_bundle, images, "--out", out, "--by", "region", "--against", tiny_bundle / "model_int8.onnx", *SVG)
     assert done.exit_code == 0, done.output
     return out
 
@@ -176,6 +179,30 @@ def test_an_image_that_the_table_does_not_name_is_of_a_subgroup_of_its_own(tiny_
     assert set(rows) >= {"not told", "leg"} and sum(rows.values()) == 24
 
 
+def test_plots_are_files_where_they_were_asked_for(evaluated):
+    names = {path.name for path in (evaluated / "plots").iterdir()}
+    assert names == {"roc.svg", "reliability.svg", "probabilities.svg", "decision_curve.svg"}
+    assert "currentColor" not in (evaluated / "plots" / "roc.svg").read_text()  # black on white, for a manuscript
+
+
+@pytest.mark.slow
+def test_plots_are_files_on_wish_with_the_same_bytes_again(tiny_bundle, images, tmp_path):
+    for name in ("one", "two"):
+        assert run(tiny_bundle, images, "--out", tmp_path / name, "--plots", "svg,png,pdf").exit_code == 0
+    files = sorted((tmp_path / "one" / "plots").iterdir())
+    assert {path.stem for path in files} == {"roc", "reliability", "probabilities", "decision_curve"}
+    starts = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}
+    assert {path.suffix for path in files} == set(starts)
+    for path in files:
+        assert path.read_bytes().startswith(starts[path.suffix])
+        assert path.read_bytes() == (tmp_path / "two" / "plots" / path.name).read_bytes(), path.name
+    assert run(tiny_bundle, images, "--out", tmp_path / "one").exit_code == 0
+    assert not (tmp_path / "one" / "plots").exists()
+    (tmp_path / "two" / "plots" / "mine.svg").write_text("mine")
+    done = run(tiny_bundle, images, "--out", tmp_path / "two")
+    assert done.exit_code == 2 and (tmp_path / "two" / "plots" / "mine.svg").exists()
+
+
 def test_wrong_requests_are_named(tiny_bundle, images, tmp_path):
     done = run(tiny_bundle, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "which images?" in done.stderr
@@ -183,6 +210,8 @@ def test_wrong_requests_are_named(tiny_bundle, images, tmp_path):
     assert done.exit_code == 2 and "--by colour" in done.stderr
     done = run(tiny_bundle, images, "--out", tmp_path / "out", "--changed-images", 4)
     assert done.exit_code == 2 and "--rotation" in done.stderr
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--plots", "gif")
+    assert done.exit_code == 2 and "svg,png,pdf" in done.stderr
     done = run(tmp_path / "nothing", images, "--out", tmp_path / "out")
     assert done.exit_code == 3 and "no such model" in done.stderr
     assert not (tmp_path / "out").exists()
