@@ -19,7 +19,6 @@ from export.evaluation.cli import main
 from export.evaluation.judging import PART
 from train.phantom.dataset import write_images
 
-
 SVG = ("--plots", "svg")
 
 
