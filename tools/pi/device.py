@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_runtime import EdgeError, Predictor
 from export.package.pins import pinned_versions
@@ -122,6 +123,60 @@ def judge_within_memory(device: Device, processor: str, files: Path) -> str:
         f"{len(lines)} image files judged within {MEMORY_MB} MB ({limit.kind}; a process that needed more was killed); "
         f"{peak_mb:.0f} MB used, emulator included"
     )
+
+
+def serve(device: Device, processor: str, files: Path) -> str:
+    """Starts edge-serve there, has it judge one image by the page's API and one by C-STORE, and stops it.
+
+    Args:
+        device: with the bundle that was packaged.
+        processor: to emulate.
+        files: folder of images inside the device's.
+
+    Raises:
+        WentWrong: it failed, or decided otherwise than this machine.
+    """
+    image = next(iter(sorted(files.iterdir())))
+    instance = device.folder / "instance.dcm"
+    write_instance(image, instance)
+    shutil.copy(Path(__file__).with_name("served.py"), device.folder)
+    python = [f"{_PREFIX}/current/venv/bin/python", "/work/served.py", _PREFIX]
+    given = ["env", "PYTHONDONTWRITEBYTECODE=1", *python]
+    printed = device.run(processor, *given, f"/work/{image.relative_to(device.folder)}", "/work/instance.dcm")
+    found = json.loads(printed)
+    expected = Predictor(device.folder / "pi" / "bundle").predict(image)
+    for way in ("page", "dicom"):
+        if found[way]["decision"] != expected.decision:
+            raise WentWrong(f"edge-serve on {processor} decides otherwise than here by {way}: {found[way]}")
+    if found["code"] != 0:
+        raise WentWrong(f"edge-serve on {processor} ended with code {found['code']}")
+    figures = ", ".join(f"{found[way]['probability']:.4f} by {way}" for way in ("page", "dicom"))
+    here = f"{expected.decision} with {expected.probability:.4f} here"
+    return f"edge-serve on {processor}: ready after {found['ready_s']} s; {figures} ({here}); stopped with code 0"
+
+
+def write_instance(image: Path, target: Path) -> None:
+    """An image file as an instance of Digital X-Ray, uncompressed, 8 bits."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+    with Image.open(image) as opened:
+        grey_u8 = np.asarray(opened.convert("L"))
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        DigitalXRayImageStorageForPresentation,
+        generate_uid(),
+    )
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+    dataset.Modality, dataset.PhotometricInterpretation, dataset.PresentationLUTShape = "DX", "MONOCHROME2", "IDENTITY"
+    dataset.Rows, dataset.Columns = grey_u8.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = grey_u8.tobytes() + bytes(grey_u8.size % 2)
+    dataset.save_as(target, enforce_file_format=True)
 
 
 def _must_bite(device: Device, processor: str, limit: MemoryLimit) -> None:

@@ -28,7 +28,7 @@ from edge_runtime.engines import suffix_of
 from edge_runtime.preprocess import preprocess
 from tools.pi.comparison import Row, compare
 from tools.pi.debian import NotToBeHad
-from tools.pi.device import MEMORY_MB, Device, WentWrong, install, judge_within_memory
+from tools.pi.device import MEMORY_MB, Device, WentWrong, install, judge_within_memory, serve
 from tools.pi.emulator import BOOKWORM_32, BOOKWORM_64, CACHE, TRIXIE_64, System
 from train.phantom import draw
 
@@ -75,6 +75,7 @@ def prove(plans: tuple[Plan, ...], bundles: list[Path], work: Path) -> Iterator[
         _tell(f"installed: {device.installed_mb():.0f} MB")
         _write_files(folder / "files")
         _tell(judge_within_memory(device, plan.processors[0], folder / "files"))
+        _tell(serve(device, plan.processors[-1], folder / "files"))
         for position, bundle in enumerate(bundles):
             copy = Path(shutil.copytree(bundle, folder / f"bundle-{position}"))
             np.save(folder / f"{copy.name}.npy", images_of(bundle, max(plan.images, FEW_IMAGES)))

@@ -34,3 +34,4 @@ def test_a_package_installs_and_answers_on_an_emulated_cortex_a53(repository, ti
     rows = json.loads((tmp_path / "pi.json").read_text())
     assert {row["file"]: row["passed"] for row in rows} == {"model_int8.tflite": True, "model_float32.tflite": True}
     assert "image files judged within 512 MB" in done.stderr
+    assert "edge-serve on cortex-a53: ready after" in done.stderr  # one image by the page's API, one by C-STORE
