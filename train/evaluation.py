@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.metrics import Figures, measure, per_group
+from train.metrics import Figures, first_of_each, measure, per_group
 from train.operating_point import OperatingPoint, choose_operating_point, offered_points
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Evaluation:
     operating_point: OperatingPoint  # chosen on the validation split
     operating_points: list[OperatingPoint]  # this one first, and others to choose from on the device
     val: Figures  # files of the validation split
-    test_files: Figures  # files of the test split; interval by radiograph
+    test_files: Figures  # files of the test split; interval of the AUC by patient, where told, else by radiograph
     test_radiographs: Figures  # the mean probability of each radiograph's files
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def evaluate(model: keras.Model, task: Task, calibration: Calibration) -> tuple[
         temperature=calibration.temperature,
         operating_point=points[0],
         operating_points=points,
-        val=measure(data.labels[val], of_record[val], threshold, data.groups[val]),
-        test_files=measure(data.labels[test], of_record[test], threshold, data.groups[test]),
-        test_radiographs=measure(*radiographs, threshold),
+        val=measure(data.labels[val], of_record[val], threshold, data.patients[val]),
+        test_files=measure(data.labels[test], of_record[test], threshold, data.patients[test]),
+        test_radiographs=measure(*radiographs, threshold, first_of_each(data.groups[test], data.patients[test])),
     )
     return evaluation, of_record
 

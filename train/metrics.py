@@ -51,9 +51,12 @@ class Figures:
 
 def wilson(successes: int, trials: int) -> Estimate:
     """A proportion with its 95 % score interval (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
-    if trials == 0:
-        return UNDEFINED
-    proportion, z2 = successes / trials, Z_95**2
+    return score_interval(successes / trials, trials) if trials else UNDEFINED
+
+
+def score_interval(proportion: float, trials: float) -> Estimate:
+    """A proportion of so many trials with Wilson's interval; of dependent ones their effective number, no whole one."""
+    z2 = Z_95**2
     centre = (proportion + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 * math.sqrt(proportion * (1 - proportion) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
     return Estimate(proportion, max(0.0, centre - half), min(1.0, centre + half))
@@ -99,7 +102,7 @@ def measure(
     threshold: float,
     groups: NDArray[np.integer] | None = None,
 ) -> Figures:
-    """Figures of (n,) labels and probabilities; groups (n,) where several of them show one radiograph."""
+    """Figures of (n,) labels and probabilities; groups (n,) where several are of one radiograph or patient."""
     positive = labels == 1
     decided = probabilities >= threshold
     found, false_alarms = int(np.sum(decided & positive)), int(np.sum(decided & ~positive))
@@ -124,3 +127,8 @@ def per_group(
     sizes = np.bincount(group_of)
     mean_label = np.bincount(group_of, weights=labels) / sizes
     return (mean_label >= 0.5).astype(np.int64), np.bincount(group_of, weights=probabilities) / sizes
+
+
+def first_of_each(groups: NDArray[np.integer], values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """One of the values (n,) for each group, in the order of `per_group`; those of a group are all the same."""
+    return np.asarray(values[np.unique(groups, return_index=True)[1]], np.int64)

@@ -181,12 +181,16 @@ def write_run_json(folder: Path, config: TrainConfig, data_root: Path, leaked: b
 
 
 def write_split(folder: Path, data: SplitData) -> None:
-    """`split.csv`: every readable file with hash, label, group and split; names that are no text keep their bytes."""
+    """`split.csv`: every readable file with hash, label, group (radiograph), split and patient, as far as told.
+
+    Names that are no text keep their bytes.
+    """
     with (folder / "split.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "sha256", "label", "group", "split"])
-        for record, group, split in zip(data.inventory.records, data.groups.tolist(), data.splits, strict=True):
-            writer.writerow([record.path, record.sha256, record.label, group, split])
+        writer.writerow(["path", "sha256", "label", "group", "split", "patient"])
+        numbers = zip(data.groups.tolist(), data.splits, data.patients.tolist(), strict=True)
+        for record, columns in zip(data.inventory.records, numbers, strict=True):
+            writer.writerow([record.path, record.sha256, record.label, *columns])
 
 
 def write_calibration(folder: Path, data: SplitData, count: int, seed: int) -> None:

@@ -23,7 +23,7 @@ from export.evaluation.judging import PART, Judge, OnDevice, judge_all, judges_o
 from export.evaluation.papers import FACTS, PROTOCOL, write_papers
 from export.evaluation.records import FORMAT, PLOT_FORMATS, PLOT_NAMES, PLOTS, Evaluation, EvaluationRequest
 from export.evaluation.stress import StressRow, some_of, stress
-from export.evaluation.subjects import RESERVED, Progress, Subjects, subjects_of_folder, subjects_of_run
+from export.evaluation.subjects import RESERVED, Progress, Subjects, patients_of, subjects_of_folder, subjects_of_run
 from train.metrics import per_group
 
 log = logging.getLogger(__name__)
@@ -132,10 +132,11 @@ def _with_figures(found: Evaluation, request: EvaluationRequest, thresholds: Map
         log.warning("no figures: they need labelled images of both classes")
         return found
     groups = np.unique([image.group for image in images], return_inverse=True)[1]
+    patients = patients_of(images, groups)
 
     def of(name: str, threshold: float) -> Radiographs:
         probabilities = np.array([found.answers[row].probabilities[name] for row in rows])
-        return Radiographs(*per_group(labels, probabilities, groups), threshold)
+        return Radiographs(*per_group(labels, probabilities, groups), threshold, patients)
 
     radiographs = of(found.judged_by, found.spec.threshold)
     columns = {

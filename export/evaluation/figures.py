@@ -12,17 +12,43 @@ from sklearn.metrics import average_precision_score
 
 from train.figures.calibration import BINS, expected_calibration_error, net_benefit, reliability
 from train.figures.differences import heterogeneity, holm, mcnemar
-from train.figures.resampling import RESAMPLES
+from train.figures.proportions import share
 from train.figures.roc import compare_areas, delong
-from train.metrics import UNDEFINED, Estimate, wilson
+from train.metrics import UNDEFINED, Estimate
 
 FEWEST_OF_A_CLASS = 10  # in a subgroup: with fewer, its figures are shown with a warning and enter no test
 _DECISION_THRESHOLDS = np.arange(0.05, 0.96, 0.05)
+RESAMPLES = 2000
 _AT_ONCE = 500  # resamples
 
-_DELONG = ("DeLong, per radiograph", "doi 10.2307/2531595")
-_WILSON = ("Wilson score, per radiograph", "doi 10.1080/01621459.1927.10502953")
-_BOOTSTRAP = (f"percentile bootstrap over radiographs, {RESAMPLES} resamples", "doi 10.1214/ss/1177013815")
+
+@dataclass(frozen=True)
+class Methods:
+    """Of intervals: (name, where it stands) of each kind."""
+
+    area: tuple[str, str]
+    share: tuple[str, str]
+    resampled: tuple[str, str]
+
+
+_BOOTSTRAP = "doi 10.1214/ss/1177013815"
+BY_RADIOGRAPH = Methods(
+    ("DeLong, per radiograph", "doi 10.2307/2531595"),
+    ("Wilson score, per radiograph", "doi 10.1080/01621459.1927.10502953"),
+    (f"percentile bootstrap over radiographs, {RESAMPLES} resamples", _BOOTSTRAP),
+)
+BY_PATIENT = Methods(
+    ("DeLong for radiographs clustered by patient (Obuchowski)", "doi 10.2307/2533958"),
+    (
+        "Wilson score on the effective number of radiographs, clustered by patient (Rao and Scott)",
+        "doi 10.2307/2532311",
+    ),
+    (f"percentile bootstrap over patients, {RESAMPLES} resamples", _BOOTSTRAP),
+)
+_PAIRED = {
+    BY_RADIOGRAPH: "paired DeLong (doi 10.2307/2531595)",
+    BY_PATIENT: "paired DeLong clustered by patient (doi 10.2307/2533958)",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,12 @@ class Radiographs:
     labels: NDArray[np.int64]  # (n,) 0 or 1
     probabilities: NDArray[np.float64]  # (n,)
     threshold: float  # a probability at or above it is positive
+    patients: NDArray[np.int64] | None = None  # (n,), where they are told and have several radiographs
+
+    @property
+    def methods(self) -> Methods:
+        """How intervals are made."""
+        return BY_RADIOGRAPH if self.patients is None else BY_PATIENT
 
     @property
     def decided(self) -> NDArray[np.bool_]:
@@ -55,7 +87,16 @@ class Radiographs:
 
     def some(self, chosen: NDArray[np.bool_]) -> Radiographs:
         """Those of a mask (n,)."""
-        return Radiographs(self.labels[chosen], self.probabilities[chosen], self.threshold)
+        patients = None if self.patients is None else self.patients[chosen]
+        return Radiographs(self.labels[chosen], self.probabilities[chosen], self.threshold, patients)
+
+    def area(self) -> Estimate:
+        """Under the ROC curve."""
+        return delong(self.labels, self.probabilities, self.patients)
+
+    def share(self, hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Estimate:
+        """Of those among them, (n,), the share of hits, (n,)."""
+        return share(hits[among], None if self.patients is None else self.patients[among])
 
 
 def figures_of(radiographs: Radiographs, prevalences: Sequence[float] = ()) -> list[Figure]:
@@ -65,34 +106,38 @@ def figures_of(radiographs: Radiographs, prevalences: Sequence[float] = ()) -> l
         radiographs: both classes among them.
         prevalences: of fractures where the network is to work, for predictive values.
     """
-    labels, decided = radiographs.labels, radiographs.decided
-    positives, negatives = int(labels.sum()), int((labels == 0).sum())
-    found, left = int(decided[labels == 1].sum()), int((~decided)[labels == 0].sum())
+    positive, decided = radiographs.labels == 1, radiographs.decided
     shares = {
-        "sensitivity": wilson(found, positives),
-        "specificity": wilson(left, negatives),
-        "accuracy": wilson(found + left, labels.size),
+        "sensitivity": (decided, positive),
+        "specificity": (~decided, ~positive),
+        "accuracy": (decided == positive, np.ones_like(positive)),
     }
-    sizes = {"sensitivity": positives, "specificity": negatives}
-    draws = _resampled(radiographs, prevalences)
+    draws, methods = _resampled(radiographs, prevalences), radiographs.methods
     return [
-        Figure("AUC", delong(labels, radiographs.probabilities), labels.size, *_DELONG),
-        *(Figure(name, estimate, sizes.get(name, labels.size), *_WILSON) for name, estimate in shares.items()),
-        *(Figure(name, estimate, labels.size, *_BOOTSTRAP) for name, estimate in draws.items()),
+        Figure("AUC", radiographs.area(), positive.size, *methods.area),
+        *(
+            Figure(name, radiographs.share(hits, among), int(among.sum()), *methods.share)
+            for name, (hits, among) in shares.items()
+        ),
+        *(Figure(name, estimate, positive.size, *methods.resampled) for name, estimate in draws.items()),
     ]
 
 
 def _resampled(radiographs: Radiographs, prevalences: Sequence[float]) -> dict[str, Estimate]:
-    """Figures whose intervals come from resampling radiographs; all of them from the same draws."""
+    """Figures whose intervals come from resampling radiographs, or whole patients; all of them from the same draws."""
     labels, probabilities = radiographs.labels, radiographs.probabilities
     once = np.ones((1, labels.size))
     values = _weighted(once, radiographs, prevalences)
     values["average precision"] = np.array([average_precision_score(labels, probabilities)])
     values["expected calibration error"] = np.array([expected_calibration_error(labels, probabilities)])
+    patients = np.arange(labels.size) if radiographs.patients is None else radiographs.patients
+    _, patient_of = np.unique(patients, return_inverse=True)
+    count = int(patient_of.max()) + 1
     rng = np.random.default_rng(0)
     collected: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
     for _ in range(0, RESAMPLES, _AT_ONCE):
-        times = rng.multinomial(labels.size, np.full(labels.size, 1 / labels.size), size=_AT_ONCE).astype(np.float64)
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=_AT_ONCE)
+        times = drawn[:, patient_of].astype(np.float64)
         of_draws = _weighted(times, radiographs, prevalences)
         of_draws["average precision"] = _average_precision(times, radiographs)
         of_draws["expected calibration error"] = _calibration_error(times, radiographs)
@@ -185,15 +230,12 @@ def subgroups_of(radiographs: Radiographs, columns: Mapping[str, Sequence[str]])
     for column, values in columns.items():
         for value in sorted(set(values)):
             part = radiographs.some(np.array([one == value for one in values]))
-            positives, negatives = int(part.labels.sum()), int((part.labels == 0).sum())
-            decided = part.decided
+            positive, decided = part.labels == 1, part.decided
             rows.append(
                 Subgroup(
-                    *(column, value, part.labels.size, positives),
-                    delong(part.labels, part.probabilities),
-                    wilson(int(decided[part.labels == 1].sum()), positives),
-                    wilson(int((~decided)[part.labels == 0].sum()), negatives),
-                    min(positives, negatives) < FEWEST_OF_A_CLASS,
+                    *(column, value, positive.size, int(positive.sum())),
+                    *(part.area(), part.share(decided, positive), part.share(~decided, ~positive)),
+                    bool(min(positive.sum(), (~positive).sum()) < FEWEST_OF_A_CLASS),
                 )
             )
     return rows
@@ -224,7 +266,7 @@ def comparison(first: Radiographs, second: Radiographs, margin: float) -> dict[s
         second: the other one, the same radiographs in the same order.
         margin: of AUC, by which the first may be worse.
     """
-    areas = compare_areas(first.labels, first.probabilities, second.probabilities)
+    areas = compare_areas(first.labels, first.probabilities, second.probabilities, first.patients)
     lost, won, p_value = mcnemar(first.labels, first.decided, second.decided)
     return {
         "auc_difference": None if areas is None else asdict(areas.difference),
@@ -235,7 +277,7 @@ def comparison(first: Radiographs, second: Radiographs, margin: float) -> dict[s
         "decisions_that_differ": int((first.decided != second.decided).sum()),
         "margin": margin,
         "not_inferior": None if areas is None else areas.is_not_inferior(margin),
-        "methods": "paired DeLong (doi 10.2307/2531595); exact McNemar; non-inferiority: 95 % interval above -margin",
+        "methods": f"{_PAIRED[first.methods]}; exact McNemar; non-inferiority: 95 % interval above -margin",
     }
 
 

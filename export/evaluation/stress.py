@@ -18,7 +18,7 @@ from edge_runtime.spec import ModelSpec
 from export.evaluation.changes import BORDER, Change
 from export.evaluation.figures import FEWEST_OF_A_CLASS
 from export.evaluation.judging import Answer, Judge, judge_all
-from export.evaluation.subjects import Progress, Subject, Subjects
+from export.evaluation.subjects import Progress, Subject, Subjects, patients_of
 from train.figures.differences import holm
 from train.figures.roc import compare_areas, delong
 from train.metrics import UNDEFINED, Z_95, Estimate, per_group, wilson
@@ -127,7 +127,8 @@ def _row(
     second = np.array([_probability(after[row]) for row in rows])
     groups = np.array([images[row].group for row in rows], np.int64)
     labels = np.array([-1 if images[row].label is None else images[row].label for row in rows], np.int64)
-    area, moved, p_value = _areas(change, labels, first, second, groups)
+    patients = patients_of([images[row] for row in rows], groups) if rows else None
+    area, moved, p_value = _areas(change, labels, (first, second), groups, patients)
     changed = int(((first >= threshold) != (second >= threshold)).sum())
     return StressRow(
         *(change.test, change.setting, len(rows), len(np.unique(groups)), area, moved),
@@ -144,16 +145,17 @@ def _probability(answer: Answer) -> float:
 def _areas(
     change: Change,
     labels: NDArray[np.int64],
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    answers: tuple[NDArray[np.float64], NDArray[np.float64]],
     groups: NDArray[np.int64],
+    patients: NDArray[np.int64] | None,
 ) -> tuple[Estimate, Estimate, float | None]:
     """(area of the changed images, how far it moved, p value that nothing is given away) per radiograph."""
     if set(labels.tolist()) != {0, 1}:
         return UNDEFINED, UNDEFINED, None
-    of_radiographs, changed = per_group(labels, second, groups)
-    area = delong(of_radiographs, changed)
-    paired = compare_areas(of_radiographs, changed, per_group(labels, first, groups)[1])
+    before, after = answers
+    of_radiographs, changed = per_group(labels, after, groups)
+    area = delong(of_radiographs, changed, patients)
+    paired = compare_areas(of_radiographs, changed, per_group(labels, before, groups)[1], patients)
     if paired is None:
         return area, UNDEFINED, None
     positives = int(of_radiographs.sum())

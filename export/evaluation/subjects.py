@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
 from edge_runtime.images import find_images
 from export.inputs.run_reader import open_network
 from train.audit import group_images, take_inventory
 from train.audit.classes import is_class_word
+from train.audit.grouping import keep_together
 from train.audit.patients import unknown, with_groups
+from train.metrics import first_of_each
 
 INDEX = "index.csv"
 RESERVED = ("path", "sha256", "group", "label", "split")  # columns that we fill ourselves
@@ -34,6 +39,7 @@ class Subject:
     label: int | None  # 1 positive, 0 negative; None: not told
     split: str  # of a run, or empty
     columns: Mapping[str, str] = field(default_factory=dict)  # of index.csv
+    patient: int | None = None  # whose it is, as far as told
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ def subjects_of_run(run: Path, data: Path | None) -> Subjects:
             f"{root / missing[0]}: an image of the run is not there; say where the data are with --data DIR"
         )
     images = [
-        Subject(image.path, image.sha256, image.group, image.label, "test", columns.get(image.path, {}))
+        Subject(
+            *(image.path, image.sha256, image.group, image.label, "test", columns.get(image.path, {})), image.patient
+        )
         for image in network.test
     ]
     return Subjects(root, _by_path(images), (), "test split of the run", "")
@@ -92,12 +100,23 @@ def subjects_of_folder(folder: Path, groups: Path | None, positive: str | None, 
         return _unlabelled(folder)
     inventory = with_groups(take_inventory(folder, positive, progress), groups)
     radiographs, columns = group_images(inventory, progress), _index_of(folder)
+    patients = keep_together(inventory, radiographs)
     images = [
-        Subject(record.path, record.sha256, int(group), record.label, record.split or "", columns.get(record.path, {}))
-        for record, group in zip(inventory.records, radiographs.tolist(), strict=True)
+        Subject(
+            *(record.path, record.sha256, group, record.label, record.split or "", columns.get(record.path, {})),
+            patient,
+        )
+        for record, group, patient in zip(inventory.records, radiographs.tolist(), patients.tolist(), strict=True)
     ]
     left_out = tuple((item.path, item.why) for item in inventory.unreadable)
     return Subjects(folder, _by_path(images), left_out, "folder", unknown(inventory))
+
+
+def patients_of(images: Sequence[Subject], groups: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Of each group of images (n,), in order of its number; None where each group has a patient of its own."""
+    patients = np.array([image.group if image.patient is None else image.patient for image in images], np.int64)
+    of_groups = first_of_each(groups, patients)
+    return None if np.unique(of_groups).size == of_groups.size else of_groups
 
 
 def _unlabelled(folder: Path) -> Subjects:

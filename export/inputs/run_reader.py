@@ -40,6 +40,7 @@ class LabelledImage:
     sha256: str  # of the file, hexadecimal
     label: int  # 1 positive, 0 negative
     group: int  # its independent radiograph: files that show the same one have the same number
+    patient: int  # whose it is, as far as told; else a number of the radiograph's own
 
 
 @dataclass(frozen=True)
@@ -226,4 +227,6 @@ def _read_split(path: Path) -> dict[str, tuple[LabelledImage, ...]]:
 
 
 def _labelled(row: dict[str, str]) -> LabelledImage:
-    return LabelledImage(row["path"], row["sha256"], int(row["label"]), int(row["group"]))
+    # Runs of earlier versions do not tell patients.
+    patient = row.get("patient") or row["group"]
+    return LabelledImage(row["path"], row["sha256"], int(row["label"]), int(row["group"]), int(patient))

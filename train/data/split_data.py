@@ -36,7 +36,8 @@ class SplitData:
     """n files with labels, groups and splits, and the m different pictures that they hold."""
 
     inventory: Inventory  # n records, and the files left out
-    groups: NDArray[np.int64]  # (n,): files of one radiograph share a number; patients may have several
+    groups: NDArray[np.int64]  # (n,): files of one radiograph share a number
+    patients: NDArray[np.int64]  # (n,): files of one patient do, as far as patients are told; else as groups
     splits: NDArray[np.str_]  # (n,): one of NAMES
     leak: LeakMatrix  # what stands on two sides of the split
     images_u8: NDArray[np.uint8]  # (m, S, S), memory-mapped
@@ -95,7 +96,8 @@ def load_split_data(
     _check_leak(leak, config)
     cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
     boxes = boxes_of_rows(inventory, cached.row_of_record, config.image_size, config.aspect)
-    return SplitData(inventory, groups, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels, boxes)
+    found = np.array(splits)
+    return SplitData(inventory, groups, together, found, leak, cached.images_u8, cached.row_of_record, labels, boxes)
 
 
 def is_phantoms(root: Path) -> bool:

@@ -88,6 +88,23 @@ def test_figures_can_be_counted_again_from_the_predictions(evaluated):
     assert {row["value"] for row in metrics["subgroups"]} == {"<hand>", "leg"}
 
 
+def test_intervals_are_by_patient_where_the_user_tells_whose_the_radiographs_are(
+    images, tiny_bundle, evaluated, tmp_path
+):
+    paths = [path.relative_to(images).as_posix() for path in sorted(images.rglob("*.png"))]
+    table = tmp_path / "patients.csv"
+    table.write_text("path,group\n" + "".join(f"{path},{number // 3}\n" for number, path in enumerate(paths)))
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--groups", table)
+    assert done.exit_code == 0, done.output
+    plain, clustered = (
+        json.loads((out / "metrics.json").read_text())["figures"] for out in (evaluated, tmp_path / "out")
+    )
+    for name in ("AUC", "sensitivity", "Brier score"):
+        assert clustered[name]["value"] == plain[name]["value"] and clustered[name]["n"] == plain[name]["n"]
+        assert "patient" in clustered[name]["method"] and "patient" not in plain[name]["method"]
+        assert clustered[name]["low"] != plain[name]["low"]
+
+
 def test_the_page_is_one_file_that_escapes_what_is_not_ours(evaluated):
     text = (evaluated / "report.html").read_text()
     assert "<hand>" not in text and "&lt;hand&gt;" in text
