@@ -48,7 +48,8 @@ def as_text(found: Evaluation) -> str:
     lines += [f"changed images, {row.test} {row.setting}: {row.remark}" for row in found.stress if row.remark]
     parted = [row.quantity for row in found.drift if row.parted]
     if found.drift:
-        lines.append(f"drift from the run: {', '.join(parted) or 'none found'}")
+        found_none = "none found" if any(row.index is not None for row in found.drift) else "too few images to tell"
+        lines.append(f"drift from the run: {', '.join(parted) or found_none}")
     if found.abstained:
         lines.append(f"{counted(found.abstained, 'image is no radiograph', 'images are no radiographs')} for the gate")
     if left_out := len(found.failed) + len(found.subjects.left_out):
@@ -115,10 +116,24 @@ def _contents(found: Evaluation, request: EvaluationRequest, plots: Sequence[Dra
         "given_away": [f"{row.test}, {row.setting}: {row.remark}" for row in found.stress if row.remark],
         "drift": _drift(found.drift) if found.drift else None,
         "parted": [row.quantity for row in found.drift if row.parted],
+        "drift_known": any(row.index is not None for row in found.drift),
+        "answers": _answers(found),
         "galleries": galleries,
         "notes": _notes(notes) if notes else None,
         "checklist": _checklist(found, request),
     }
+
+
+def _answers(found: Evaluation) -> str:
+    """How many images got which answer, a sentence."""
+    given = [answer.probabilities[found.judged_by] for answer in found.answers if answer.probabilities]
+    if not given:
+        return "No image got an answer."
+    share = sum(probability >= found.spec.threshold for probability in given) / len(given)
+    abstained = counted(found.abstained, "is no radiograph", "are no radiographs")
+    return (
+        f"Of {counted(len(given), 'image')} with an answer {share:.0%} reach the threshold; {abstained} for the gate."
+    )
 
 
 def _sentence(text: str) -> str:
@@ -177,7 +192,17 @@ def _stress_table(label: str, rows: list[StressRow], folded: str) -> dict[str, A
 
 
 def _drift(rows: list[DriftRow]) -> dict[str, Any]:
-    head = ("quantity", "beside", "median here", "median of the run", "index", "told from", "n", "n of the run", "")
+    head = (
+        "quantity",
+        "beside",
+        "median here",
+        "median of the run",
+        "index",
+        "told from",
+        "n",
+        "n of the run",
+        "remark",
+    )
     body = [
         (
             *(row.quantity, row.beside, f"{row.median:.4g}", f"{row.median_reference:.4g}"),
