@@ -86,7 +86,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
         Store(tmp_path / "file" / "state")
 
 
-def test_an_answer_wears_an_sd_card_little(store):
+@pytest.mark.parametrize("told", ["nobody", "webhook", "results"])
+def test_an_answer_wears_an_sd_card_little(store, told):
     def written() -> int:
         lines = Path("/proc/self/io").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
@@ -94,8 +95,51 @@ def test_an_answer_wears_an_sd_card_little(store):
     if not Path("/proc/self/io").exists():
         pytest.skip("this system does not tell what a process writes")
     record = RECORD | {"reason": "probability at or above threshold", "model": "m" * 64, "sha256": "0" * 64}
+    if told == "webhook":
+        store.open_channel(told, lambda: None)
     before = written()
-    for _ in range(1000):
-        store.answered("rest", "2026-01-02", record, None)
+    for number in range(1000):
+        line = ("results", "x" * 700) if told == "results" else None
+        item = store.answered("folder", "2026-01-02", record, None, f"folder:{number:016x}", line)
+        if told != "nobody":
+            store.delivered(told, item)
     store.close()
     assert (written() - before) / 1000 <= WRITTEN_BYTES
+
+
+def test_what_is_to_be_told_waits_until_it_was_told_across_starts(store):
+    woken: list[str] = []
+    before = store.answered("rest", "2026-01-02", RECORD, None)  # nobody was to be told of it
+    store.open_channel("webhook", lambda: woken.append("webhook"))
+    first = store.answered("rest", "2026-01-02", RECORD, None)
+    second = store.add("dicom", "2026-01-02", "key", None)
+    store.finish(second, RECORD, durable=True)
+    assert len(woken) == 2 and before not in {one.item for one in store.undelivered("webhook")}
+    assert [one.item for one in store.undelivered("webhook")] == [first, second]
+    assert [one.item for one in store.undelivered("webhook", after=first)] == [second]
+    store.delivered("webhook", first)
+    store.close()
+    again = Store(store.path.parent)
+    assert again.count_undelivered() == {"webhook": 1} and again.item(second).record == RECORD
+    again.close()
+
+
+def test_answers_of_an_earlier_program_are_taken_in_once(store):
+    store.open_channel("webhook", lambda: None)
+    answers = [("folder:1", "2025-01-01", RECORD), ("folder:2", "2025-01-02", {"error": {"code": "x", "message": ""}})]
+    assert store.take_in("folder", iter(answers)) == 2 and store.take_in("folder", answers) == 0
+    assert sorted(store.keys("folder")) == ["folder:1", "folder:2"] and list(store.keys("rest")) == []
+    assert store.of_day("2025-01-02", 10)[0].state == FAILED and store.undelivered("webhook") == []
+
+
+def test_a_store_of_the_first_release_is_used_on(store):
+    number = store.answered("rest", "2026-01-02", RECORD, None)
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("DROP TABLE deliveries")
+    connection.close()
+    again = Store(store.path.parent)
+    again.open_channel("webhook", lambda: None)
+    assert again.item(number).record == RECORD and again.answered("rest", "2026-01-02", RECORD, None) == number + 1
+    assert [one.item for one in again.undelivered("webhook")] == [number + 1]
+    again.close()
