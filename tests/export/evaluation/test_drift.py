@@ -81,3 +81,12 @@ def test_other_phantoms_do_not_part_and_darker_ones_do(run, tmp_path):
     assert rows["mean grey"]["parted"] and rows["mean grey"]["median"] < rows["mean grey"]["median_reference"]
     assert not rows["width to height"]["parted"]
     assert "Parted: " in (tmp_path / "two" / "report.html").read_text()
+
+
+def test_few_images_are_no_proof_that_nothing_parts(run, tmp_path):
+    folder = save(tmp_path / "few")
+    for path in sorted(folder.iterdir())[10:]:
+        path.unlink()
+    rows = evaluated(run, folder, tmp_path / "out")
+    assert {row["index"] for row in rows.values()} == {None} and not any(row["parted"] for row in rows.values())
+    assert "Too few images to tell" in (tmp_path / "out" / "report.html").read_text()
