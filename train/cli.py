@@ -24,6 +24,16 @@ def _own(option: str) -> str:
     return f" Of {', '.join(own)}." if own else ""
 
 
+class _Devices(click.ParamType[int | None]):
+    """A number from 1 on, or `auto`, which is None."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """As `click.IntRange(1)`."""
+        return None if value == "auto" else click.IntRange(1).convert(value, param, ctx)
+
+
 @click.command(cls=Command)
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Choice(list(NETWORKS)), required=True, help="Network to train.")
@@ -135,6 +145,13 @@ def _own(option: str) -> str:
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Augmentation: flip left-right and up-down.")
 @click.option(
+    "--devices",
+    type=_Devices(),
+    default="auto",
+    show_default=True,
+    help="GPUs that train together, each with an equal share of every batch: their number, or auto for all there are.",
+)
+@click.option(
     "--groups",
     type=click.Path(dir_okay=False),
     help="CSV with columns path and group: files of one patient, which stay on one side of a split.",
@@ -175,6 +192,7 @@ def main(
     out: Path,
     refit: Path | None,
     resume: bool,
+    devices: int | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -202,7 +220,7 @@ def main(
             click.echo(escaped(f"run: {out}, finished before"), err=True)
             click.echo((out / "metrics.json").read_text(encoding="utf-8") if as_json else "", nl=False)
             return
-        evaluation = train_and_evaluate(config, data, out, resume)
+        evaluation = train_and_evaluate(config, data, out, resume, devices)
     if evaluation is None:
         click.echo(escaped(f"run: {out}; its figures are those of {config.refit}"))
     elif as_json:

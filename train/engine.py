@@ -48,7 +48,7 @@ DEMO_COUNTS = {"train": 1600, "val": 300, "test": 600}
 
 
 def train_and_evaluate(
-    config: TrainConfig, data_root: Path | None, target: Path, resume: bool = False
+    config: TrainConfig, data_root: Path | None, target: Path, resume: bool = False, devices: int | None = 1
 ) -> Evaluation | None:
     """Trains a network and writes the run folder; the figures, none of a refit, which tells those of its run.
 
@@ -57,17 +57,20 @@ def train_and_evaluate(
         data_root: folder of X-rays; None with `config.demo`.
         target: the run folder; it appears whole or not at all.
         resume: go on with the unfinished run of that name.
+        devices: that train, see `train.fit.devices`; None: all. Of the machine and no setting: another may go on.
 
     Raises:
-        DataError: nothing can be made from the data, or the target exists.
+        DataError: nothing can be made from the data, the target exists, or there are fewer devices.
         GateError: the split leaks and the leak was not accepted.
     """
     data_root = data_root.absolute() if data_root else None
     if data_root is not None:
         refuse_inside(target, data_root, "--out")
+    if devices is not None and devices > 1:
+        _refuse_missing(devices)
     run = open_unfinished_run(target, config, data_root, resume)
     try:
-        return _make_run(run, config, data_root)
+        return _make_run(run, config, data_root, devices)
     except EdgeError:
         # Refused data leave no unfinished run in the way of the next try.
         run.discard_unless_begun()
@@ -76,7 +79,17 @@ def train_and_evaluate(
         run.release()
 
 
-def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -> Evaluation | None:
+def _refuse_missing(devices: int) -> None:
+    """Refuses more devices than there are before images are read, which takes minutes."""
+    prepare_backend(0)
+    from train.fit.devices import open_devices
+
+    open_devices(devices)
+
+
+def _make_run(
+    run: UnfinishedRun, config: TrainConfig, data_root: Path | None, devices: int | None
+) -> Evaluation | None:
     root = _demo_data(run, config.seed) if data_root is None else data_root
     domain = "phantom" if is_phantoms(root) else "radiograph"
     with show_progress() as progress:
@@ -84,10 +97,11 @@ def _make_run(run: UnfinishedRun, config: TrainConfig, data_root: Path | None) -
     spec = make_spec(config, data.inventory.labels, domain)
     _tell_data(data, domain)
     prepare_backend(config.seed)
+    from train.fit.devices import open_devices
     from train.fit.task import Task
     from train.fit.training import train_network
 
-    task = Task(config, data, run.state)
+    task = Task(config, data, run.state, open_devices(devices))
     if config.refit is not None:
         _refit(run, replace(task, data=everything_trains(data)), data, spec)
         return None

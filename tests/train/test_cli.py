@@ -42,3 +42,13 @@ def test_an_option_that_would_be_ignored_is_refused(tmp_path, options, says):
 def test_an_option_that_the_network_takes_is_taken(tmp_path, options):
     result = CliRunner().invoke(main, [str(tmp_path), *options, "--out", str(tmp_path.parent / "run")])
     assert result.exit_code == 2 and "does not take" not in result.output  # the folder is empty
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"), [("99", "error: --devices 99: TensorFlow sees"), ("0", "x>=1"), ("b", "")]
+)
+def test_devices_that_are_not_there_are_refused_before_anything_is_read(tmp_path, devices, says):
+    given = [str(tmp_path / "data"), *CNN, "--out", str(tmp_path / "run"), "--devices", devices]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 2 and says in result.output and "--devices" in result.output
+    assert not (tmp_path / "run").exists()

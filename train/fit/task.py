@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -31,6 +33,27 @@ class Task:
     config: TrainConfig  # all settings
     data: SplitData  # images and split
     folder: Path  # keeps the state of training; a killed run goes on from it
+    strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)  # the devices that train
+
+    @contextmanager
+    def on_all_devices(self, model: keras.Model) -> Iterator[keras.Model]:
+        """A copy of a network on all devices, whose weights it has when the block ends; of one device, itself.
+
+        Only what trains belongs into the block: elsewhere, what each device has to say would be joined.
+        """
+        if self.devices == 1:
+            yield model
+            return
+        with self.strategy.scope():
+            copy = keras.models.clone_model(model)
+            copy.set_weights(model.get_weights())
+            yield copy
+        model.set_weights(copy.get_weights())
+
+    @property
+    def devices(self) -> int:
+        """How many train; each takes an equal share of every batch."""
+        return int(self.strategy.num_replicas_in_sync)
 
     def examples(self) -> Examples:
         """The different pictures of the train split, their classes weighing the same."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from train.data.batches import Examples
 from train.fit.consistency import AGREEMENT_WEIGHT, ONE_IN, Disagreement, PairedDropout
+from train.fit.devices import filled
 from train.int8.fake_quant import Logit, OnGrid
 from train.int8.keras_graph import Inputs, Tensor, answer_layer, call, run_layers
 from train.int8.layer_kinds import WEIGHTED
@@ -126,7 +127,7 @@ def _cell_targets(
 
 
 def paired_batches(
-    exact: tf.data.Dataset, rounded: tf.data.Dataset, targets: Targets, batch_size: int
+    exact: tf.data.Dataset, rounded: tf.data.Dataset, targets: Targets, batch_size: int, devices: int = 1
 ) -> tf.data.Dataset:
     """(features, labels, weights) batches: images as float features, then the first of them as int8 would have them.
 
@@ -135,6 +136,7 @@ def paired_batches(
         rounded: of the same images.
         targets: of the images.
         batch_size: images.
+        devices: that train; each is given an equal share of the images, and the first of these again.
     """
     taught = tf.data.Dataset.from_tensor_slices(targets).batch(batch_size)
 
@@ -143,4 +145,27 @@ def paired_batches(
         both = tf.nest.map_structure(lambda values: tf.concat([values, values[:pairs]], axis=0), target)
         return tf.concat([of_exact, of_rounded[:pairs]], axis=0), *both
 
-    return tf.data.Dataset.zip(exact, rounded, taught).map(join)
+    if devices == 1:
+        return tf.data.Dataset.zip(exact, rounded, taught).map(join)
+    return tf.data.Dataset.zip(exact, rounded, taught).map(lambda *batch: _join_shares(*batch, devices))
+
+
+def _join_shares(of_exact: tf.Tensor, of_rounded: tf.Tensor, target: Any, devices: int) -> Any:
+    """One batch of `paired_batches`, the share of one device after the other."""
+    rows = tf.shape(of_exact)[0]
+    chosen, share = filled(rows, devices)
+    total = tf.size(chosen)
+    pairs = total // devices // ONE_IN * devices
+    # Places in the filled batch, a row a device; the first of the batch come twice, as on one device.
+    again, once = (tf.reshape(places, (devices, -1)) for places in (tf.range(pairs), tf.range(pairs, total)))
+    own = tf.concat([again, once], axis=1)
+    places = tf.reshape(tf.concat([own, again], axis=1), [-1])
+    is_again = tf.reshape(tf.concat([tf.zeros_like(own), tf.ones_like(again)], axis=1), [-1])
+    images = tf.gather(chosen, places)
+    both = tf.stack([of_exact, of_rounded], axis=1)
+    counts = share * tf.cast(places < rows, tf.float32)  # what fills up weighs nothing
+    labels, weights = tf.nest.map_structure(lambda values: tf.gather(values, images), target)
+    weighed = {
+        name: values * tf.reshape(counts, [-1, *[1] * (len(values.shape) - 1)]) for name, values in weights.items()
+    }
+    return tf.gather_nd(both, tf.stack([images, is_again], axis=1)), labels, weighed

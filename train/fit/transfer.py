@@ -48,8 +48,9 @@ def fit_transfer(model: keras.Model, task: Task) -> list[EpochRecord]:
     equalise(model, calibration)
     put_on_grid(model)
     features = _cached_features(model, cut, task, calibration)
-    _freeze_below(model, cut)
-    history = fit(_phase(taught_part(model, cut), features, cut, task), task.folder / "transfer")
+    with task.on_all_devices(model) as trained:
+        _freeze_below(trained, cut)
+        history = fit(_phase(taught_part(trained, cut), features, cut, task), task.folder / "transfer")
     put_on_grid(model)
     return history
 
@@ -83,7 +84,7 @@ def _phase(part: TaughtPart, features: Features, cut: str, task: Task) -> Phase:
         chosen = balanced_order(examples, config.draws, LEAST_SHARE, config.seed, epoch)
         taught = targets(part, chosen, cells[chosen.rows], uncut[chosen.rows % count])
         of_exact, of_rounded = (stored_features(array, chosen.rows, images) for array in (exact, rounded))
-        return paired_batches(of_exact, of_rounded, taught, images)
+        return paired_batches(of_exact, of_rounded, taught, images, task.devices)
 
     def predict_validation() -> NDArray[np.float32]:
         rows = np.arange(plain_row + count, len(exact))

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from train.data.batches import epoch_order, with_targets
+from train.fit.devices import divided_evenly
 from train.fit.epochs import EpochRecord, Phase, fit
 from train.fit.plans import falling_by_root
 from train.fit.task import Task
@@ -20,7 +21,8 @@ ON_GRID_RATE = 0.3  # of the learning rate, in these
 
 def fit_on_grid(model: keras.Model, task: Task) -> list[EpochRecord]:
     """All epochs with kernels on the int8 grid: for shallow networks, which learn no slower that way."""
-    history = _fit_whole("all", with_kernels_on_grid(model), task)
+    with task.on_all_devices(model) as trained:
+        history = _fit_whole("all", with_kernels_on_grid(trained), task)
     put_on_grid(model)
     return history
 
@@ -35,11 +37,13 @@ def fit_from_random_values(model: keras.Model, task: Task) -> list[EpochRecord]:
     last_epochs = config.epochs // ON_GRID_SHARE
     first = replace(config, epochs=config.epochs - last_epochs)
     last = replace(config, epochs=last_epochs, learning_rate=config.learning_rate * ON_GRID_RATE)
-    history = _fit_whole("float", model, replace(task, config=first))
+    with task.on_all_devices(model) as trained:
+        history = _fit_whole("float", trained, replace(task, config=first))
     if last_epochs == 0:
         return history
     equalise(model, task.calibration_images())
-    history += _fit_whole("on the grid", with_kernels_on_grid(model), replace(task, config=last))
+    with task.on_all_devices(model) as trained:
+        history += _fit_whole("on the grid", with_kernels_on_grid(trained), replace(task, config=last))
     put_on_grid(model)
     return history
 
@@ -51,7 +55,8 @@ def _fit_whole(name: str, model: keras.Model, task: Task) -> list[EpochRecord]:
 
     def batches(epoch: int) -> tf.data.Dataset:
         order = epoch_order(examples, config.seed, epoch)
-        return with_targets(task.augmented(order.rows, epoch), order, config.batch_size)
+        taught = with_targets(task.augmented(order.rows, epoch), order, config.batch_size)
+        return divided_evenly(taught, task.devices)
 
     phase = Phase(
         name=name,
