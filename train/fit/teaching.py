@@ -8,6 +8,7 @@ merely touches teach nothing, and neither do those of a fractured image whose bo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -147,10 +148,10 @@ def paired_batches(
 
     if devices == 1:
         return tf.data.Dataset.zip(exact, rounded, taught).map(join)
-    return tf.data.Dataset.zip(exact, rounded, taught).map(lambda *batch: _join_shares(*batch, devices))
+    return tf.data.Dataset.zip(exact, rounded, taught).map(partial(_join_shares, devices))
 
 
-def _join_shares(of_exact: tf.Tensor, of_rounded: tf.Tensor, target: Any, devices: int) -> Any:
+def _join_shares(devices: int, of_exact: tf.Tensor, of_rounded: tf.Tensor, target: Any) -> Any:
     """One batch of `paired_batches`, the share of one device after the other."""
     rows = tf.shape(of_exact)[0]
     chosen, share = filled(rows, devices)
