@@ -7,6 +7,7 @@ nothing is judged anew, and a line that a kill kept from being written is writte
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -142,6 +143,8 @@ class FolderSource(threading.Thread):
             return
         self._troubles.end(str(self._parts.store.path))
         self._arrivals.keep(file)
+        with contextlib.suppress(StorageError):  # said at the next image, or on the page
+            self._parts.drift.today()
         self._parts.metrics.count_answer(SOURCE, record.get("decision", "error"), time.perf_counter() - start)
         self._export()
 
@@ -153,8 +156,8 @@ class FolderSource(threading.Thread):
         told = {name: value for name, value in record.items() if name != "pixels"}  # which are for the drift alone
         line = encode_line(line_of(file, told)).decode()
         key, day = _key(file.fingerprint), now.date().isoformat()
-        self._parts.store.answered(SOURCE, day, self._kept(record), known, key, (_CHANNEL, line))
-        self._parts.drift.today()
+        if self._parts.store.state_of(key) is None:  # kept by a step that failed after that
+            self._parts.store.answered(SOURCE, day, self._kept(record), known, key, (_CHANNEL, line))
 
     def _kept(self, record: dict[str, Any]) -> dict[str, Any]:
         """What the store keeps of a line: names only where they are to be shown."""

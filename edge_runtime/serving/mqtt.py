@@ -129,8 +129,8 @@ class Mqtt(AnswerSender):
 
     def _publish(self, name: str, text: str, retain: bool = False) -> None:
         """Returns once the broker has said that it has it."""
-        message = self._client.publish(f"{self._broker.topic}/{name}", text, _QOS, retain)
         try:
+            message = self._client.publish(f"{self._broker.topic}/{name}", text, _QOS, retain)
             message.wait_for_publish(_ANSWER_S)
             is_published = message.is_published()
         except (ValueError, RuntimeError) as error:  # paho's words for a connection lost in mid-sentence
