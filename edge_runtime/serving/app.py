@@ -53,6 +53,7 @@ def make_app(parts: Parts, access: Access, rate: RateLimit) -> Starlette:
         *(Route(path, _page_file(name, kind)) for path, (name, kind) in PAGE_FILES.items()),
         Route("/v1/predict", routes.predict, methods=["POST"]),
         Route("/v1/picture", routes.picture, methods=["POST"]),
+        Route("/v1/picture", routes.kept_picture),
         Route("/v1/results", routes.results),
         Route("/v1/results.csv", routes.results_csv),
         Route("/v1/health", routes.health),
@@ -86,15 +87,17 @@ class _Routes:
             {"name": upload.name, "time": _now().isoformat("T", "seconds")} if parts.show_identifiers else None
         )
         kept = {name: value for name, value in record.items() if name != "heatmap"}  # hundreds of numbers an image
-        number = await run_in_threadpool(self._keep, source, kept, identifiers)
+        number = await run_in_threadpool(self._keep, source, kept, identifiers, upload.content)
         decision = record.get("decision", "error")
         parts.metrics.count_answer(source, decision, time.perf_counter() - start)
         status = _STATUS.get(record["error"]["code"], 422) if "error" in record else 200
         shown = {name: value for name, value in record.items() if name != "pixels"}  # for the drift alone
         return JSONResponse({"id": number, **shown}, status)
 
-    def _keep(self, source: str, record: dict[str, Any], identifiers: dict[str, Any] | None) -> int:
+    def _keep(self, source: str, record: dict[str, Any], identifiers: dict[str, Any] | None, content: bytes) -> int:
         number = self._parts.store.answered(source, _today(), record, identifiers)
+        if self._parts.kept is not None:
+            self._parts.kept.keep(number, content)
         self._parts.drift.today()
         return number
 
@@ -113,10 +116,24 @@ class _Routes:
                 return JSONResponse(nameless_failure(error), _STATUS.get(error.code, 422))
         return Response(content, media_type="image/png")
 
+    async def kept_picture(self, request: Request) -> Response:
+        """The image of an item, if it is kept, as `picture` shows one."""
+        number = _number(request.query_params.get("number", ""), "number")
+        kept = self._parts.kept
+        content = None if kept is None else await run_in_threadpool(kept.content, number)
+        if content is None:
+            raise HTTPException(404, "the image of that number is not kept")
+        try:
+            return Response(await run_in_threadpool(_picture, content), media_type="image/png")
+        except ImageError as error:
+            return JSONResponse(nameless_failure(error), _STATUS.get(error.code, 422))
+
     async def results(self, request: Request) -> Response:
         """Items of a day, newest first."""
         items = await run_in_threadpool(self._items, request, _MOST_ITEMS)
-        return JSONResponse({"day": _day(request), "items": [item.to_dict() for item in items]})
+        kept = await run_in_threadpool(self._parts.kept.numbers) if self._parts.kept else frozenset()
+        shown = [item.to_dict() | {"kept": item.id in kept} for item in items]
+        return JSONResponse({"day": _day(request), "items": shown})
 
     async def results_csv(self, request: Request) -> Response:
         """All items of a day as CSV."""
@@ -127,7 +144,7 @@ class _Routes:
     def _items(self, request: Request, most: int | None) -> list[Item]:
         """Items of the day that the request asks for, newest first; None: all of them."""
         told, wanted = request.query_params.get("below"), request.query_params.get("search", "").casefold()
-        day, below = _day(request), None if told is None else _number(told)
+        day, below = _day(request), None if told is None else _number(told, "below")
         found: list[Item] = []
         while True:
             page = self._parts.store.of_day(day, _MOST_ITEMS, below)
@@ -213,9 +230,9 @@ def _searchable(item: Item) -> str:
     return " ".join(words).casefold()
 
 
-def _number(text: str) -> int:
+def _number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= MOST_NUMBER):
-        raise HTTPException(400, "below: a number was expected")
+        raise HTTPException(400, f"{name}: a number was expected")
     return int(text)
 
 

@@ -46,6 +46,14 @@ def default_state() -> Path:
 @click.option("--tls-key", "key", type=_FILE, help="Key of the certificate, PEM.")
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of the store.")
 @click.option("--show-identifiers", is_flag=True, help="Keep and show file names and times in today's list.")
+@click.option("--keep", "keep_days", type=click.FloatRange(0, min_open=True), help="Keep images so many days.")
+@click.option(
+    *("--keep-megabytes", "keep_megabytes"),
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="With --keep: MB of all kept images; the oldest go first.",
+)
 @click.option("--accept-engine", is_flag=True, help="Serve although golden images are answered otherwise than before.")
 @click.option("--operating-point", help="Threshold by its name, where the network has several. [default: its own]")
 @click.option("--no-radiograph-gate", is_flag=True, help="Decide on what is no radiograph too.")
@@ -140,6 +148,8 @@ def main(
     mqtt: str | None,
     mqtt_password: Path | None,
     mqtt_discovery: bool,
+    keep_days: float | None,
+    keep_megabytes: int,
     **settings: Any,
 ) -> None:
     """Serve a page and a REST interface that judge X-ray images, until SIGTERM.
@@ -151,6 +161,7 @@ def main(
 
         from edge_runtime.serving.bodies import Limits
         from edge_runtime.serving.judging import Capacity
+        from edge_runtime.serving.kept import KeepSettings
         from edge_runtime.serving.server import ServeSettings, check, serve
     except ModuleNotFoundError as error:
         raise DependencyError(f"edge-serve needs {error.name}: {INSTALL}") from error
@@ -169,6 +180,8 @@ def main(
     if mqtt is None and (mqtt_password or mqtt_discovery):
         raise click.UsageError("--mqtt-password-file and --mqtt-discovery belong to --mqtt")
     state = state or default_state()
+    if keep_days is not None:
+        settings["keep"] = KeepSettings(keep_days, keep_megabytes << 20)
     settings |= _told(webhook, webhook_secret, mqtt, mqtt_password, mqtt_discovery)
     folder = None if watch is None else _folder(watch, results or state / "results.jsonl", sidecars, poll_s, settle_s)
     given = ServeSettings(state, capacity=Capacity(images), limits=limits, node=node, folder=folder, **settings)

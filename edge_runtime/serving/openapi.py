@@ -41,7 +41,7 @@ def describe_interface(limits: Limits) -> dict[str, Any]:
                 "post": _operation("Judge one image", "Prediction", _REFUSALS | _IMAGE, image)
                 | {"parameters": _HEATMAP}
             },
-            "/v1/picture": {"post": _picture_operation(image)},
+            "/v1/picture": {"post": _picture_operation(image), "get": _kept_operation()},
             "/v1/results": {"get": _operation("Items of a day, newest first", "Items", _QUERY) | {"parameters": _DAY}},
             "/v1/results.csv": {"get": _csv_operation() | {"parameters": _DAY}},
             "/v1/health": {"get": _operation("Whether the server answers", "Health", {})},
@@ -109,6 +109,17 @@ def _picture_operation(image: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _kept_operation() -> dict[str, Any]:
+    shown = {"description": "The image in grey.", "content": {"image/png": _BINARY}}
+    number = {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}
+    others = _TOKEN | _IMAGE | {"400": _refusal("A parameter is wrong."), "404": _refusal("That image is not kept.")}
+    return {
+        "summary": "The image of an item, where the server keeps images",
+        "parameters": [{"name": "number", "in": "query", "required": True, "schema": number}],
+        "responses": {"200": shown, **others, "413": _refusal("The image is too large.")},
+    }
+
+
 def _csv_operation() -> dict[str, Any]:
     return {**_text_operation("Items of a day as CSV", "text/csv")} | {
         "responses": {**_text_operation("Items of a day as CSV", "text/csv")["responses"], **_QUERY}
@@ -162,7 +173,7 @@ _SCHEMAS: dict[str, Any] = {
                 "type": "array",
                 "items": {
                     "type": "object",
-                    "required": ["id", "source", "day", "state", "result", "identifiers"],
+                    "required": ["id", "source", "day", "state", "result", "identifiers", "kept"],
                     "properties": {
                         "id": {"type": "integer"},
                         "source": _TEXT,
@@ -170,6 +181,7 @@ _SCHEMAS: dict[str, Any] = {
                         "state": {"enum": ["waiting", "answered", "failed"]},
                         "result": {"type": ["object", "null"]},
                         "identifiers": {"type": ["object", "null"]},
+                        "kept": {"type": "boolean", "description": "Whether its image is kept."},
                     },
                 },
             },

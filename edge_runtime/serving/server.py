@@ -24,6 +24,7 @@ from edge_runtime.serving.bodies import Limits
 from edge_runtime.serving.drift import Answers, Drift, reference_in
 from edge_runtime.serving.folder import FolderSettings, FolderSource
 from edge_runtime.serving.judging import Capacity, Judging
+from edge_runtime.serving.kept import KeepSettings, Kept
 from edge_runtime.serving.metrics import Metrics
 from edge_runtime.serving.mqtt import Mqtt, MqttSettings
 from edge_runtime.serving.node.peers import NodeSettings
@@ -62,6 +63,7 @@ class ServeSettings:
     limits: Limits = field(default_factory=Limits)
     node: NodeSettings | None = None  # the DICOM node beside the page; None: there is none
     folder: FolderSettings | None = None  # a folder that is watched too; None: there is none
+    keep: KeepSettings | None = None  # how long images are kept; None: none is
     webhook: WebhookSettings | None = None  # who is told of each answer by HTTP; None: nobody
     mqtt: MqttSettings | None = None  # who is told by MQTT; None: nobody
 
@@ -104,10 +106,13 @@ def serve(settings: ServeSettings, predictor: Predictor, tell: Tell) -> None:
         settle_engine(store, predictor, settings.accept_engine, tell)
         judging = Judging(predictor, settings.capacity)
         drift = Drift(store, predictor.model.sha256, _usual_answers(predictor), tell)
-        parts = Parts(judging, store, Metrics(), drift, settings.limits, settings.show_identifiers)
+        kept = None if settings.keep is None else Kept(store, settings.keep, tell)
+        parts = Parts(judging, store, Metrics(), drift, settings.limits, settings.show_identifiers, kept)
         app = make_app(parts, access, RateLimit(settings.requests_per_second, 2 * settings.requests_per_second))
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(_listening(settings))
+            if kept is not None:
+                stack.enter_context(_running(kept))
             for sender in _senders(settings, parts, tell):
                 stack.enter_context(_running(sender))
             stack.enter_context(_node(settings, parts, tell))
@@ -155,7 +160,7 @@ def _senders(settings: ServeSettings, parts: Parts, tell: Tell) -> list[Sender]:
 
 
 @contextlib.contextmanager
-def _running(part: Sender | FolderSource) -> Iterator[None]:
+def _running(part: Sender | FolderSource | Kept) -> Iterator[None]:
     """A thread, from its start to its end."""
     part.start()
     try:

@@ -84,6 +84,8 @@ class _Reports:
             tell("DICOM: this network has no heatmap: captures show the image and its answer")
 
     def prepare(self, item: Item, content: bytes, record: dict[str, Any]) -> None:
+        if self._parts.kept is not None:
+            self._parts.kept.keep(item.id, content)
         if self._forwarder is None:
             return
         if "error" in record:

@@ -248,9 +248,24 @@ function rowOf(item) {
   const known = item.identifiers || {};
   const probability = item.result && !item.result.error ? percent(item.result.probability) : "";
   const time = (known.time || "").slice(11, 16);
-  row.append(element("td", String(item.id)), element("td", words, kind), element("td", probability));
+  const answer = element("td", item.kept ? "" : words, kind);
+  if (item.kept) {
+    const look = element("button", words, `look ${kind}`);
+    look.type = "button";
+    look.addEventListener("click", () => showKept(item, known.name || `No. ${item.id}`));
+    answer.append(look);
+  }
+  row.append(element("td", String(item.id)), answer, element("td", probability));
   row.append(element("td", item.source), element("td", time, "known"), element("td", known.name || "", "known name"));
   return row;
+}
+
+// An image that the device keeps, as it was answered.
+async function showKept(item, name) {
+  const response = await ask(`v1/picture?number=${item.id}`);
+  const file = response.ok ? await response.blob() : new Blob([]);
+  await show({ file, name, result: { ...item.result, id: item.id } });
+  byId("viewer").scrollIntoView({ block: "nearest" });
 }
 
 // Only where today's answers part from the usual: a figure that is always there is never read.

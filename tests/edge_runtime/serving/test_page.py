@@ -159,6 +159,23 @@ def test_the_list_is_searched_and_saved(open_page, golden_images):
     assert len(Path(download.value.path()).read_text().splitlines()) == len(golden_images) + 1
 
 
+def test_an_image_that_is_kept_is_looked_at_again(browser, start_server, golden_images):
+    server, pages = start_server("--keep", 1, "--show-identifiers"), []
+    for _ in range(2):  # the second visitor has nothing but the list
+        pages.append(browser.new_page(viewport=SIZES["desk"]))
+        pages[-1].set_default_timeout(WAIT_MS)
+        pages[-1].goto(server.url)
+        if len(pages) == 1:
+            pages[0].set_input_files("#files", golden_images[0])
+            pages[0].get_by_text("1 image answered", exact=True).wait_for()
+    pages[1].locator("#items button").click()
+    wait_for_width(pages[1], 32)
+    assert pages[1].locator("#viewer-title").inner_text() == golden_images[0].name
+    assert pages[1].locator("#answer").inner_text() == pages[0].locator("#answer").inner_text()
+    for page in pages:
+        page.close()
+
+
 def test_a_token_is_asked_for_once(browser, start_server, tmp_path, golden_images):
     token = tmp_path / "token"
     token.write_text("0123456789abcdef0123456789abcdef")
