@@ -24,6 +24,7 @@ from export.evaluation.papers import FACTS, PROTOCOL, write_papers
 from export.evaluation.records import FORMAT, PLOT_FORMATS, PLOT_NAMES, PLOTS, Evaluation, EvaluationRequest
 from export.evaluation.stress import StressRow, some_of, stress
 from export.evaluation.subjects import RESERVED, Progress, Subjects, patients_of, subjects_of_folder, subjects_of_run
+from export.inputs.run_reader import open_network
 from train.metrics import per_group
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> Evaluation:
         DependencyError: no engine for it is installed.
     """
     require_replaceable(request.out, is_evaluation, f"--out {request.out}")
+    _check_run(request)
     judges = judges_of(request.source, request.engine, request.radiograph_gate, request.operating_point)
     if request.against is not None:
         judges |= _others(request, judges)
@@ -111,10 +113,29 @@ def _stress(
 
 def _drift(found: Evaluation, request: EvaluationRequest, progress: Progress) -> list[DriftRow]:
     """From the run that is named, or is the source, where the images are others than its own."""
-    run = request.run or (request.source if (request.source / "split.csv").is_file() else None)
+    run = _run_of(request)
     if request.folder is None or run is None:
         return []
     return drift_from_run(run, request.data, found.subjects, found.answers, found.judged_by, progress)
+
+
+def _run_of(request: EvaluationRequest) -> Path | None:
+    """The run that is named, or is the source itself."""
+    return request.run or (request.source if (request.source / "split.csv").is_file() else None)
+
+
+def _check_run(request: EvaluationRequest) -> None:
+    """Opens the run, before minutes go into images that are held to it.
+
+    Raises:
+        DataError: --data without a run.
+        ModelError: it is no run.
+    """
+    run = _run_of(request)
+    if run is not None:
+        open_network(run, None, request.data)
+    elif request.data is not None:
+        raise DataError("--data: tells where a run's radiographs are; give --run RUN too")
 
 
 def _others(request: EvaluationRequest, judges: Mapping[str, Judge]) -> dict[str, Judge]:

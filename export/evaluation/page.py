@@ -94,7 +94,7 @@ def _contents(found: Evaluation, request: EvaluationRequest, plots: Sequence[Dra
         "mood": "",
         "facts": [
             f"{found.spec.name}, {found.judged_by} (SHA-256 {found.model_sha256[:12]}…)",
-            f"{found.subjects.origin}, {len(found.answers)} images",
+            f"{found.subjects.origin}: {found.subjects.root.resolve().name}, {counted(len(found.answers), 'image')}",
             *made_today(),
         ],
         "contents": sections,

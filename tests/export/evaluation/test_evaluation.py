@@ -226,6 +226,10 @@ def test_wrong_requests_are_named(tiny_bundle, images, tmp_path):
     assert done.exit_code == 2 and "--by colour" in done.stderr
     done = run(tiny_bundle, images, "--out", tmp_path / "out", "--changed-images", 4)
     assert done.exit_code == 2 and "--rotation" in done.stderr
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--data", tmp_path)
+    assert done.exit_code == 2 and "--run RUN" in done.stderr
+    done = run(tiny_bundle, images, "--out", tmp_path / "out", "--run", tmp_path / "none")
+    assert done.exit_code == 3 and not (tmp_path / ".out.unfinished").exists()
     done = run(tiny_bundle, images, "--out", tmp_path / "out", "--plots", "gif")
     assert done.exit_code == 2 and "svg,png,pdf" in done.stderr
     done = run(tmp_path / "nothing", images, "--out", tmp_path / "out")
