@@ -55,17 +55,21 @@ def export(request: ExportRequest) -> Parity:
     opened = open_inputs(request)
     log.info("loading TensorFlow and the network")
     from export.convert import complexity, float_noise, model_files, prepared_network
+    from export.convert.converter_errors import told_as_model_error
     from export.parity import gate, measures, reference, table
 
     images = opened.images.judging
     sample_u8 = images.images_u8[:SAMPLE]
-    prepared = prepared_network.prepare(prepared_network.load(opened, request.force), opened.network.spec, sample_u8)
-    folding = complexity.measure_folding(prepared, sample_u8)
+    with told_as_model_error(f"{request.source}: cannot be calculated layer by layer"):
+        model = prepared_network.load(opened, request.force)
+        prepared = prepared_network.prepare(model, opened.network.spec, sample_u8)
+        folding = complexity.measure_folding(prepared, sample_u8)
+        rounding = float_noise.float32_noise(prepared.model, sample_u8)
     log.info("converting to float32")
     floats = model_files.convert_to_float(prepared.grey, tuple(FORMATS[name] for name in request.formats))
     log.info("comparing the float files with the trained network")
-    judging = with_reference(images, prepared.model, float_noise.float32_noise(prepared.model, sample_u8))
-    doubt = _doubt_about(judging, request)
+    judging = with_reference(images, prepared.model, rounding)
+    doubt = _doubt_about(judging, request, opened)
     # No minute goes into int8 of a network that the converter changed.
     float_files = _measured_float_files(floats, prepared.spec, judging)
     choice = _quantise(request, opened, prepared, tuple(floats)) if request.int8 else None
@@ -113,7 +117,7 @@ def with_reference(images: ImageSet, model: keras.Model, rounding: float = 0.0) 
     return measures.EvaluationSet(images.name, images.images_u8, images.labels, reference, rounding, images.groups)
 
 
-def _doubt_about(judging: EvaluationSet, request: ExportRequest) -> str | None:
+def _doubt_about(judging: EvaluationSet, request: ExportRequest, opened: ExportInputs) -> str | None:
     """Why agreement with the network would mean nothing, which only --force lets pass.
 
     A network that is no better than chance is told of where float files alone are written: they claim to be the
@@ -122,6 +126,8 @@ def _doubt_about(judging: EvaluationSet, request: ExportRequest) -> str | None:
     from export.parity import reference
 
     doubt, of_classes = reference.doubt_about(judging), reference.doubt_about_classes(judging)
+    if doubt is None and opened.foreign is not None and opened.foreign.gives_logit:
+        doubt = reference.doubt_about_logits(judging)
     if request.int8:
         doubt = doubt or of_classes
     elif doubt is None and of_classes is not None:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edge_runtime.quantization import GREY_SCALE, GREY_ZERO_POINT
+from export.convert.converter_errors import told_as_model_error
 from export.convert.ends import HEATMAP, INPUT, OUTPUT
 from export.convert.tflite_tensors import Inputs
 from export.convert.to_onnx import without_unused_domains
@@ -54,14 +55,18 @@ def to_int8_onnx(
         inputs: calibration inputs; the smallest and largest value that they cause is the range of every other tensor.
         ranges: (smallest, largest) of tensors whose range is known, by name.
         left_float: finds the names of nodes that stay float.
+
+    Raises:
+        ModelError: it cannot be made.
     """
     ranges = ranges or {}
-    # Measuring is slow, and for nothing where every range is known: one image satisfies the quantiser.
-    quantized = _quantise(float_onnx, _Reader(inputs, 1), ranges, left_float) if ranges else None
-    if quantized is None or not _quantised_tensors(quantized) <= set(ranges):
-        quantized = _quantise(float_onnx, _Reader(inputs), ranges, left_float)
-    _take_int8(quantized)
-    content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
+    with told_as_model_error("ONNX Runtime cannot make an int8 file of the network"):
+        # Measuring is slow, and for nothing where every range is known: one image satisfies the quantiser.
+        quantized = _quantise(float_onnx, _Reader(inputs, 1), ranges, left_float) if ranges else None
+        if quantized is None or not _quantised_tensors(quantized) <= set(ranges):
+            quantized = _quantise(float_onnx, _Reader(inputs), ranges, left_float)
+        _take_int8(quantized)
+        content: bytes = without_unused_domains(quantized).SerializeToString(deterministic=True)
     return content
 
 

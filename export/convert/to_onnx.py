@@ -11,6 +11,7 @@ import tf2onnx
 from onnx import TensorProto, helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from export.convert.converter_errors import told_as_model_error
 from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.onnx_names import settle_names
 
@@ -19,11 +20,16 @@ OPSET = 17  # of 2022: per-channel QDQ is in it, and ONNX Runtime reads it since
 
 @graphs_freed()
 def to_float_onnx(model: keras.Model) -> bytes:
-    """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and its outputs by name."""
-    function = deployed_function(model)
-    converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
-    _write_erfc_by_erf(converted)
-    content: bytes = settle_names(_with_folded_normalisation(converted)).SerializeToString(deterministic=True)
+    """A float32 `.onnx` file of a network with input `grey`, (1, S, S, 1), and its outputs by name.
+
+    Raises:
+        ModelError: an operator has no form in this format.
+    """
+    with told_as_model_error(f"{model.name}: tf2onnx cannot make an .onnx file of it"):
+        function = deployed_function(model)
+        converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+        _write_erfc_by_erf(converted)
+        content: bytes = settle_names(_with_folded_normalisation(converted)).SerializeToString(deterministic=True)
     return content
 
 

@@ -12,12 +12,9 @@ from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from edge_runtime.engines.tflite_file import SIGNATURE
-from edge_runtime.errors import ModelError
-from edge_runtime.terminal_text import one_line
+from export.convert.converter_errors import told_as_model_error
 from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.tflite_tensors import Ranges
-
-_LONGEST_REASON = 300  # letters
 
 
 @graphs_freed()
@@ -27,14 +24,10 @@ def to_float_tflite(model: keras.Model) -> bytes:
     Raises:
         ModelError: an operator has no form in this format.
     """
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _saved(model, folder)
-            converted: bytes = tf.lite.TFLiteConverter.from_saved_model(folder, [SIGNATURE]).convert()
-    except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
-        raise ModelError(
-            f"{model.name}: TensorFlow's converter cannot make a .tflite file of it: {_told(error)}"
-        ) from error
+    says = f"{model.name}: TensorFlow's converter cannot make a .tflite file of it"
+    with told_as_model_error(says), tempfile.TemporaryDirectory() as folder:
+        _saved(model, folder)
+        converted: bytes = tf.lite.TFLiteConverter.from_saved_model(folder, [SIGNATURE]).convert()
     return converted
 
 
@@ -49,15 +42,13 @@ def to_int8_tflite(float_tflite: bytes, ranges: Ranges, is_mixed: bool = False) 
     Raises:
         ModelError: an operator has no int8 form.
     """
-    try:
+    with told_as_model_error("TensorFlow's converter cannot make an int8 file of the network"):
         quantized: bytes = mlir_quantize(
             _with_ranges(float_tflite, ranges),
             fully_quantize=not is_mixed,
             input_data_type=tf.int8,
             output_data_type=tf.int8,
         )
-    except Exception as error:  # the converter raises ConverterError, RuntimeError and ValueError alike
-        raise ModelError(f"TensorFlow's converter cannot make an int8 file of the network: {_told(error)}") from error
     return quantized
 
 
@@ -85,10 +76,3 @@ def _saved(model: keras.Model, folder: str) -> None:
     # then take another way on which the names of input and output are lost.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(holder, folder, {SIGNATURE: holder.named.get_concrete_function()}, options)
-
-
-def _told(error: Exception) -> str:
-    """What a converter says, in one line of bearable length: they write pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    telling = next((line for line in lines if "error:" in line), lines[0])
-    return one_line(telling.rpartition("error:")[2])[:_LONGEST_REASON]

@@ -39,6 +39,7 @@ class ForeignNetwork:
     model: keras.Model  # flat, takes `grey` (N, S, S, 1), 0 to 1, gives `probability` (N, 1)
     flat: keras.Model  # the same over its own input
     value_range: str  # of its own input, of RANGES
+    gives_logit: bool = False  # it ends in one unit without activation
 
 
 def prepare(path: Path, positive: int | None, input_range: str | None, classes: int | None = None) -> ForeignNetwork:
@@ -107,7 +108,7 @@ def _prepared(
         log.warning(f"the network ends in scores without activation ({end}): taken as logits")
     model = from_grey(answering, RANGES[value_range])
     _prove(original, model, chosen, activation, positive, RANGES[value_range])
-    return ForeignNetwork(model, answering, value_range)
+    return ForeignNetwork(model, answering, value_range, activation == "linear" and flat.outputs[0].shape[-1] == 1)
 
 
 def _loaded(path: Path) -> keras.Model:

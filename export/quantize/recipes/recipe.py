@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from edge_runtime.errors import ModelError
+from export.convert.converter_errors import told_as_model_error
 from export.convert.formats import FORMATS
 from export.convert.prepared_network import PreparedNetwork
 from export.quantize.int8_files import RangeRule, quantise_network
@@ -41,8 +42,9 @@ class Recipe:
         Raises:
             ModelError: the network cannot be quantised.
         """
-        network = self.rounding(self.preparation(prepared, inputs), inputs)
-        files = quantise_network(network, tuple(formats), inputs.calibration, self.ranges)
+        with told_as_model_error(f"recipe {self.name}"):
+            network = self.rounding(self.preparation(prepared, inputs), inputs)
+            files = quantise_network(network, tuple(formats), inputs.calibration, self.ranges)
         if not inputs.allow_mixed:
             _require_int8(files)
         return files

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import GateError
 from export.parity.measures import EvaluationSet
-from export.parity.reference import FEWEST_IMAGES, doubt_about, doubt_about_classes, require_worth
+from export.parity.reference import FEWEST_IMAGES, doubt_about, doubt_about_classes, doubt_about_logits, require_worth
 
 COUNT = 200
 LABELS = np.arange(COUNT) % 2
@@ -44,3 +44,21 @@ def test_few_images_doubt_nothing():
     few = FEWEST_IMAGES - 1
     for doubt in (doubt_about, doubt_about_classes):
         assert doubt(images(np.full(few, 0.7), LABELS[:few])) is None
+
+
+def sigmoid(scores):
+    return 1 / (1 + np.exp(-scores))
+
+
+def test_scores_that_are_probabilities_are_no_logits_whichever_class_they_speak_for():
+    fitted = 0.2 + 0.6 * LABELS + 0.4 * (NOISE - 0.5)  # as a network trained on 0 and 1 gives, beyond both at times
+    for scores in (fitted, 1 - fitted, -fitted):
+        assert "all lie about 0 to 1 (" in doubt_about_logits(images(sigmoid(scores)))
+    assert doubt_about_logits(images(sigmoid(0.1 + 0.8 * NOISE), labels=None)) is not None
+
+
+def test_logits_are_not_doubted():
+    weak = 0.5 * (LABELS - 0.5) + 0.2 * (NOISE - 0.5)
+    for scores in (4 * NOISE - 2, 3 * NOISE, 6 * (LABELS - 0.5) + NOISE, weak):
+        assert doubt_about_logits(images(sigmoid(scores))) is None
+    assert doubt_about_logits(images(sigmoid(0.1 + 0.8 * NOISE), labels=np.ones(COUNT, np.int64))) is None
