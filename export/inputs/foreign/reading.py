@@ -134,7 +134,9 @@ def _prove(
     low, high = value_range
     images = np.repeat(low + (high - low) * grey, channels, -1)
     exact = with_precision(original, "float64")
-    scores = exact(keras.tree.map_structure(lambda _: images, exact.input), training=False)
+    # An input may stand in a dict or a list; a sequential network takes a tensor.
+    given = images if isinstance(exact, keras.Sequential) else keras.tree.map_structure(lambda _: images, exact.input)
+    scores = exact(given, training=False)
     scores = np.asarray(keras.tree.flatten(scores)[chosen])
     expected = probability_of(scores, activation, positive)
     given = np.asarray(flat_in_float64(model)(grey, training=False))[:, 0]

@@ -174,7 +174,7 @@ def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
     assert expected_range(flattened(original)) == expected_reading
     low, high = RANGES[prepared.value_range]
     images = np.repeat(low + (high - low) * GREY, 3, axis=-1)
-    answers = original.predict(keras.tree.map_structure(lambda _: images, original.input), verbose=0)
+    answers = original.predict({"image": images} if kind is by_name else images, verbose=0)
     expected = probability(np.asarray(keras.tree.flatten(answers)[-1], np.float64))
     given = prepared.model.predict(GREY, verbose=0)
     assert given.shape == (len(GREY), 1) and prepared.model.inputs[0].shape == (None, SIDE, SIDE, 1)
