@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 from typing import Any
 
 from edge_runtime.errors import DependencyError, StorageError
 
 INSTALL = 'pip install "fracture-edge[ray]"'
+_CONNECT_S = 5.0  # seconds that a cluster has to answer
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's least: what passes between processes is small
 
 
@@ -30,6 +32,8 @@ def open_ray(address: str | None) -> Any:
         importlib.import_module("ray.data")
     except ModuleNotFoundError as error:
         raise DependencyError(f"Ray is not installed ({error.name}): {INSTALL}") from error
+    if address is not None:
+        _require_reachable(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     here = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "_node_ip_address": "127.0.0.1"}
     try:
@@ -42,3 +46,14 @@ def open_ray(address: str | None) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     context.print_on_execution_start = False
     return ray
+
+
+def _require_reachable(address: str) -> None:
+    """Refuses an address where nobody listens: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return  # `auto` and the like: Ray finds out at once
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise StorageError(f"--ray-address {address}: no Ray cluster can be reached there: {error}") from error
