@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-FILLED, USER = "filled", "user"
+FILLED, USER, NOT_APPLICABLE = "filled", "user", "n/a"
 
 
 @dataclass(frozen=True)
@@ -12,17 +13,24 @@ class Item:
     """One item of the checklist."""
 
     topic: str
-    status: str  # `filled` by this evaluation, or for the `user`
-    text: str  # the answer, or what is to be told
+    status: str  # `filled` by this evaluation, for the `user`, or `n/a`
+    text: str  # the answer, what is to be told, or why it does not apply
 
 
-def claim_items(facts: dict[str, str]) -> list[Item]:
+def claim_items(facts: Mapping[str, str], idle: Mapping[str, str]) -> list[Item]:
     """The items that concern a test of a network, in the order of the checklist.
 
     Args:
         facts: what the evaluation knows, by topic of an item.
+        idle: why an item does not apply here, by its topic.
     """
-    return [Item(topic, FILLED if topic in facts else USER, facts.get(topic, question)) for topic, question in _ITEMS]
+    return [_item(topic, question, facts, idle) for topic, question in _ITEMS]
+
+
+def _item(topic: str, question: str, facts: Mapping[str, str], idle: Mapping[str, str]) -> Item:
+    if topic in facts:
+        return Item(topic, FILLED, facts[topic])
+    return Item(topic, NOT_APPLICABLE, idle[topic]) if topic in idle else Item(topic, USER, question)
 
 
 _ITEMS = (

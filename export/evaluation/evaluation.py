@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.bundle import MANIFEST, read_manifest
 from edge_runtime.errors import DataError
 from edge_runtime.predictor import Predictor
 from edge_runtime.whole_files import require_replaceable, whole_folder
@@ -98,7 +99,13 @@ def _subjects(request: EvaluationRequest, progress: Progress) -> Subjects:
         raise DataError("which images? Give a FOLDER, or --run RUN for the test split of a run")
     if request.groups or request.positive:
         raise DataError("--groups and --positive are for a FOLDER: a run knows its own groups and labels")
-    return subjects_of_run(run, request.data)
+    subjects = subjects_of_run(run, request.data)
+    return replace(subjects, leaked=subjects.leaked or _was_trained_on(request.source))
+
+
+def _was_trained_on(source: Path) -> bool:
+    """Whether a bundle's network has seen its test images, as one that was fitted again on all of them has."""
+    return (source / MANIFEST).is_file() and read_manifest(source).get("leaked") is True
 
 
 def _stress(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from export.evaluation.stress import StressRow
 
 COMMAND = "edge-evaluate"
+LEAKED = "LEAKED: radiographs of these images trained the network; every figure is too optimistic"
 
 _MISTAKES = 6  # of each kind that are shown
 _SIDE = 256  # pixels of a picture
@@ -41,6 +42,8 @@ def as_text(found: Evaluation) -> str:
     if found.radiographs is not None:
         labels = found.radiographs.labels
         lines.append(f"{labels.size} radiographs, {int(labels.sum())} fractured; threshold {found.spec.threshold:.3f}")
+    if found.subjects.leaked:
+        lines.append(LEAKED)
     width = max((len(figure.name) for figure in found.figures), default=0)
     lines += [f"{figure.name:<{width}}  {figure.estimate}" for figure in found.figures]
     for name, other in found.comparisons.items():
@@ -91,7 +94,7 @@ def _contents(found: Evaluation, request: EvaluationRequest, plots: Sequence[Dra
         sections.insert(-1, ("left", "Without an answer"))
     return {
         "title": f"{found.spec.name}: evaluation",
-        "mood": "",
+        "mood": "bad" if found.subjects.leaked else "",
         "facts": [
             f"{found.spec.name}, {found.judged_by} (SHA-256 {found.model_sha256[:12]}…)",
             f"{found.subjects.origin}: {found.subjects.root.resolve().name}, {counted(len(found.answers), 'image')}",
@@ -104,6 +107,7 @@ def _contents(found: Evaluation, request: EvaluationRequest, plots: Sequence[Dra
         "n": 0 if found.radiographs is None else found.radiographs.labels.size,
         "positives": 0 if found.radiographs is None else int(found.radiographs.labels.sum()),
         "threshold": found.spec.threshold,
+        "leaked": found.subjects.leaked,
         "patients": _sentence(found.subjects.patients_unknown),
         "figures": _figures(found) if found.figures else None,
         "plots": [drawn.on_page() for drawn in plots if drawn.name != ROTATION],
@@ -220,7 +224,7 @@ def _notes(notes: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _checklist(found: Evaluation, request: EvaluationRequest) -> dict[str, Any]:
-    items = claim_items(_claims(found, request))
+    items = claim_items(_claims(found, request), _idle(found))
     rows = [(item.topic, item.status, item.text) for item in items]
     return table_of("CLAIM checklist", [("item", "status", "answer, or what is to be told"), *rows], text=(0, 2))
 
@@ -324,7 +328,7 @@ def _claims(found: Evaluation, request: EvaluationRequest) -> dict[str, str]:
         claims["Measures of performance"] = f"{len(found.figures)} figures, each with its method"
         claims["Uncertainty"] = "95 % intervals over radiographs, methods in the table"
         claims["Failure analysis"] = "the worst mistakes are shown in this page"
-    if request.folder is None:
+    if request.folder is None and not subjects.leaked:
         claims["Data partitions"] = "test split of the run: no radiograph of it trained or chose anything"
     looked = [
         *([f"subgroups by {', '.join(request.by)}"] if found.subgroups else []),
@@ -335,3 +339,14 @@ def _claims(found: Evaluation, request: EvaluationRequest) -> dict[str, str]:
     if found.heatmaps is not None:
         claims["Explainability"] = "a map of where the network looked; how well it points is not measured here"
     return claims
+
+
+def _idle(found: Evaluation) -> dict[str, str]:
+    """Items of the checklist that do not apply, and why."""
+    why: dict[str, str] = {}
+    if found.radiographs is None:
+        unlabelled = "the images have no labels of both classes: nothing is measured"
+        why |= dict.fromkeys(("Measures of performance", "Uncertainty", "Failure analysis"), unlabelled)
+    if found.heatmaps is None:
+        why["Explainability"] = "the network tells no place"
+    return why

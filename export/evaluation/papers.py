@@ -68,7 +68,7 @@ def _facts(found: Evaluation) -> dict[str, Any]:
     figures = {figure.name: figure.estimate for figure in found.figures}
     positives = 0 if radiographs is None else int(radiographs.labels.sum())
     negatives = 0 if radiographs is None else radiographs.labels.size - positives
-    carries = min(positives, negatives) >= FEWEST_OF_A_CLASS
+    carries = min(positives, negatives) >= FEWEST_OF_A_CLASS and not found.subjects.leaked
     rows = [(name, str(figures[name])) for name in _SHOWN if name in figures]
     return {
         "title": f"Model facts: {spec.name}",
@@ -81,6 +81,7 @@ def _facts(found: Evaluation) -> dict[str, Any]:
         "least": FEWEST_OF_A_CLASS,
         "origin": found.subjects.origin,
         "patients": found.subjects.patients_unknown,
+        "leaked": found.subjects.leaked,
         "figures": table_of("Figures", [("figure", "value (95 % interval)"), *rows], text=(0,)) if carries else None,
         "warnings": _warnings(found),
     }

@@ -90,6 +90,7 @@ class Evaluation:
             "abstained": self.abstained,
             "left_out": [{"path": path, "why": why} for path, why in self.subjects.left_out],
             "patients": self.subjects.patients_unknown or "told",
+            "leaked": self.subjects.leaked,
             "probabilities": _distribution(np.array(given), self.spec.threshold),
             "changed_images": [row.to_dict() for row in self.stress],
             "drift": [row.to_dict() for row in self.drift],

@@ -51,6 +51,7 @@ class Subjects:
     left_out: tuple[tuple[str, str], ...]  # (path, why)
     origin: str  # for people: `test split of the run`, `folder`
     patients_unknown: str  # a sentence, empty where they are told
+    leaked: bool = False  # some of their radiographs trained the network, as far as the run knows
 
 
 def subjects_of_run(run: Path, data: Path | None) -> Subjects:
@@ -79,7 +80,7 @@ def subjects_of_run(run: Path, data: Path | None) -> Subjects:
         )
         for image in network.test
     ]
-    return Subjects(root, _by_path(images), (), "test split of the run", "")
+    return Subjects(root, _by_path(images), (), "test split of the run", "", network.leaked)
 
 
 def subjects_of_folder(folder: Path, groups: Path | None, positive: str | None, progress: Progress) -> Subjects:

@@ -105,7 +105,7 @@ def _leaks(findings: Findings) -> list[dict[str, Any]]:
     return [
         table_of(
             f"{name} of the split on the left that are shared with the split above",
-            [("", *leak.splits), *((a, *row) for a, row in zip(leak.splits, table, strict=True))],
+            [("split", *leak.splits), *((a, *row) for a, row in zip(leak.splits, table, strict=True))],
         )
         for name, table in tables
     ]

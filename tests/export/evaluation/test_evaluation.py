@@ -195,6 +195,34 @@ def test_an_image_that_the_table_does_not_name_is_of_a_subgroup_of_its_own(tiny_
     assert set(rows) >= {"not told", "leg"} and sum(rows.values()) == 24
 
 
+def test_a_leaking_run_is_told_everywhere_and_claims_nothing(make_run, tmp_path):
+    folder = shutil.copytree(make_run("cnn"), tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record |= {"leaked": True, "data_root": str(folder / "data")}
+    (folder / "run.json").write_text(json.dumps(record))
+    done = run(folder, "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "LEAKED" in done.output, done.output
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["leaked"] is True
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "LEAKED" in text and "no radiograph of it trained" not in text
+    assert "Not told: radiographs of these images trained" in (tmp_path / "out" / "model_facts.html").read_text()
+
+
+def test_a_network_that_was_fitted_on_its_test_images_is_told(make_run, bundle_copy, tmp_path):
+    manifest = json.loads((bundle_copy / "manifest.json").read_text())
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest | {"leaked": True}))
+    done = run(bundle_copy, "--run", make_run("cnn"), "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "LEAKED" in done.output, done.output
+
+
+def test_what_does_not_apply_is_no_task_of_the_user():
+    from export.evaluation.checklist import claim_items
+
+    items = {item.topic: item for item in claim_items({"Model": "m"}, {"Explainability": "no map", "Model": "never"})}
+    told = [(items[topic].status, items[topic].text) for topic in ("Model", "Explainability")]
+    assert told == [("filled", "m"), ("n/a", "no map")] and items["Study design"].status == "user"
+
+
 def test_plots_are_files_where_they_were_asked_for(evaluated):
     names = {path.name for path in (evaluated / "plots").iterdir()}
     assert names == {"roc.svg", "reliability.svg", "probabilities.svg", "decision_curve.svg"}
