@@ -99,7 +99,10 @@ def _prepared(
     flat, chosen = choose_output(flattened(original))
     require_classes(flat, classes)
     activation = ending(flat)
-    value_range = input_range or expected_range(flat)
+    read = expected_range(flat)
+    value_range = input_range or read
+    if input_range is not None and read not in (None, input_range):
+        log.warning(f"its first layers are made for {read}: taken as {input_range} all the same, as --input-range says")
     if value_range is None:
         value_range = _DEFAULT
         log.warning(f"the network does not scale its input: taken as {_DEFAULT}; --input-range says otherwise")

@@ -196,6 +196,16 @@ def test_a_network_that_scales_nothing_is_taken_as_0_to_1_and_it_is_said(tmp_pat
     assert any("--input-range" in line for line in caplog.messages)
 
 
+def test_a_range_that_the_first_layers_speak_against_is_taken_and_it_is_said(tmp_path, caplog):
+    caplog.set_level("WARNING", "export")
+    made(sequential).save(tmp_path / "network.keras")
+    assert prepare(tmp_path / "network.keras", None, "0..1").value_range == "0..1"
+    assert any("made for 0..255: taken as 0..1" in line for line in caplog.messages)
+    caplog.clear()
+    prepare(tmp_path / "network.keras", None, "0..255")
+    assert not any("made for" in line for line in caplog.messages)
+
+
 @keras.saving.register_keras_serializable()
 class Own(layers.Layer):
     def call(self, images):
