@@ -25,6 +25,7 @@ from train.fit.teaching import paired_batches  # noqa: E402
 
 # Sums of float32 in another order, which Adam divides by their spread: more than one rounding in an epoch.
 LOSS_TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 5e-3  # kernels end on the int8 grid, where a rounding may tip one to the next step
 
 # Logical devices must be told before TensorFlow starts. Dropout draws by device, so it is off.
 TRAIN = """
@@ -72,7 +73,7 @@ def test_two_devices_learn_what_one_learns(model, phantoms, tmp_path, small_conf
     assert len(alone) == 3 and len(set(alone)) == 3
     np.testing.assert_allclose(together, alone, rtol=LOSS_TOLERANCE)
     for one, two in zip(of_one, of_two, strict=True):
-        np.testing.assert_allclose(two, one, atol=5e-3)
+        np.testing.assert_allclose(two, one, atol=WEIGHT_TOLERANCE)
 
 
 @pytest.mark.slow
