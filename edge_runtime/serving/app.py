@@ -52,8 +52,7 @@ def make_app(parts: Parts, access: Access, rate: RateLimit) -> Starlette:
     table = [
         *(Route(path, _page_file(name, kind)) for path, (name, kind) in PAGE_FILES.items()),
         Route("/v1/predict", routes.predict, methods=["POST"]),
-        Route("/v1/picture", routes.picture, methods=["POST"]),
-        Route("/v1/picture", routes.kept_picture),
+        Route("/v1/picture", routes.picture, methods=["GET", "POST"]),
         Route("/v1/results", routes.results),
         Route("/v1/results.csv", routes.results_csv),
         Route("/v1/health", routes.health),
@@ -107,7 +106,9 @@ class _Routes:
         return JSONResponse(report.to_dict())
 
     async def picture(self, request: Request) -> Response:
-        """The image as grey PNG of at most 2048 pixels a side: for formats that a browser cannot show."""
+        """An image as grey PNG of at most 2048 pixels a side, for formats that no browser shows; GET: a kept one."""
+        if request.method != "POST":
+            return await self._kept_picture(request)
         with _room(self._parts.judging, expected_size(request, self._parts.limits)):
             upload = await read_upload(request, self._parts.limits)
             try:
@@ -116,8 +117,7 @@ class _Routes:
                 return JSONResponse(nameless_failure(error), _STATUS.get(error.code, 422))
         return Response(content, media_type="image/png")
 
-    async def kept_picture(self, request: Request) -> Response:
-        """The image of an item, if it is kept, as `picture` shows one."""
+    async def _kept_picture(self, request: Request) -> Response:
         number = _number(request.query_params.get("number", ""), "number")
         kept = self._parts.kept
         content = None if kept is None else await run_in_threadpool(kept.content, number)
