@@ -48,7 +48,7 @@ def radiographs(make_run, radiograph_u8, tmp_path) -> FloatNetwork:
         Image.fromarray(image_u8).save(tmp_path / name)
     (tmp_path / "damaged.png").write_bytes((tmp_path / "grey.png").read_bytes()[:500])
     names = [*pictures, "damaged.png", "gone.png"]
-    images = tuple(LabelledImage(name, "", 0, number) for number, name in enumerate(names))
+    images = tuple(LabelledImage(name, "", 0, number, number) for number, name in enumerate(names))
     spec = replace(network.spec, domain="radiograph")
     return replace(network, spec=spec, data_root=tmp_path, train=(), val=images, test=())
 
