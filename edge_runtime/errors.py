@@ -13,6 +13,8 @@ Exit code 2 also stands for wrong usage (click raises it), 130 for an interrupte
 
 from __future__ import annotations
 
+from edge_runtime.terminal_text import escaped
+
 
 class EdgeError(Exception):
     """Base of all errors raised on purpose. `exit_code` is what a command ends with."""
@@ -42,9 +44,15 @@ class DataError(EdgeError):
 
 
 class ModelError(EdgeError):
-    """A model file or a bundle is missing, altered, or does not fit what is asked of it."""
+    """A model file or a bundle is missing, altered, or does not fit what is asked of it.
+
+    One line, whatever it quotes: names and values come out of the file, and may hold line feeds.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 class GateError(EdgeError):

@@ -58,6 +58,23 @@ class Heatmap:
         clipped = [float(min(max(edge, 0.0), 1.0)) for edge in box]
         return clipped[0], clipped[1], clipped[2], clipped[3]
 
+    def point(self) -> tuple[float, float] | None:
+        """(x, y) where it looked most, within 0 to 1; None where there is no strongest region.
+
+        The centre of mass of the strongest cell and those around it: cells are about as large as fractures, so that the
+        middle of one lies beside many.
+        """
+        if float(self.values.max()) < _LEAST:
+            return None
+        height, width = self.values.shape
+        row, column = divmod(int(self.values.argmax()), width)
+        rows, columns = np.mgrid[max(0, row - 1) : min(height, row + 2), max(0, column - 1) : min(width, column + 2)]
+        weights = self.values[rows, columns] / self.values[rows, columns].sum()
+        left, top, right, bottom = self.region
+        x = left + float((weights * (columns + 0.5)).sum()) * (right - left) / width
+        y = top + float((weights * (rows + 0.5)).sum()) * (bottom - top) / height
+        return min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
+
     def _hanging_together(self, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         start = divmod(int(self.values.argmax()), self.values.shape[1])
         found, border = {start}, [start]
@@ -72,12 +89,13 @@ class Heatmap:
         return np.array(rows), np.array(columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types: the strongest region, all values row by row, and where they lie."""
+        """A dict of plain JSON types: the strongest region and point, all values row by row, and where they lie."""
         rows, columns = self.values.shape
         values = [round(float(value), 4) for value in self.values.ravel()]
-        box = self.strongest()
+        box, point = self.strongest(), self.point()
         return {
             "box": None if box is None else list(box),
+            "point": None if point is None else list(point),
             **{"rows": rows, "columns": columns, "values": values, "region": list(self.region)},
         }
 

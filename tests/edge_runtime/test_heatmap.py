@@ -61,6 +61,20 @@ def test_the_strongest_region_is_told_in_shares_of_the_image(looking_model, spot
     assert prediction.probability == pytest.approx(230 / 255, abs=0.02)
 
 
+def test_the_point_lies_between_cells_that_share_the_weight():
+    values = np.zeros((4, 4), np.float32)
+    values[1, 1], values[1, 2] = 0.6, 0.5
+    assert Heatmap(values, (0.0, 0.0, 1.0, 1.0)).point() == pytest.approx(((0.6 * 1.5 + 0.5 * 2.5) / 1.1 / 4, 1.5 / 4))
+    # The image is the middle half of the map: half a cell is as wide as a cell of the image.
+    assert Heatmap(values, (-0.5, 0.0, 1.5, 1.0)).point() == pytest.approx(
+        ((0.6 * 1.5 + 0.5 * 2.5) / 1.1 / 2 - 0.5, 0.375)
+    )
+    corner = np.zeros((4, 4), np.float32)
+    corner[0, 0] = 1.0
+    assert Heatmap(corner, (-0.5, -0.5, 1.5, 1.5)).point() == (0.0, 0.0)  # in the padding: at the image's edge
+    assert Heatmap(corner * 0, (0.0, 0.0, 1.0, 1.0)).point() is None
+
+
 def test_without_being_asked_nothing_is_told(looking_model, spotted):
     assert "heatmap" not in Predictor(looking_model, radiograph_gate=False).predict(spotted).to_dict()
 

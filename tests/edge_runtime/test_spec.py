@@ -143,3 +143,16 @@ def test_a_network_before_export_has_no_input_to_ask_for():
     assert SPEC.with_tensors(TENSORS).input == TENSORS[0]
     with pytest.raises(ModelError, match="not yet exported"):
         _ = SPEC.input
+
+
+@pytest.mark.parametrize("change", [{"version": "a\nb"}, {"name": "x\ny" * 200}, {"a\nb": 1}, {"size": "\x1b[31m"}])
+def test_what_is_wrong_is_one_line_whatever_it_quotes(change):
+    with pytest.raises(ModelError) as refused:
+        ModelSpec.from_dict({**SPEC.to_dict(), **change})
+    assert str(refused.value).isprintable()
+
+
+def test_operating_points_are_named_in_one_line():
+    point = OperatingPoint("two\nlines", 0.4, (0.9, 0.8, 0.95), (0.7, 0.6, 0.8))
+    with pytest.raises(ModelError, match=r"two\\nlines"):
+        replace(SPEC, operating_points=(point,)).at_operating_point("other")
