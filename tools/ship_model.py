@@ -85,6 +85,7 @@ def _card(spec: ModelSpec, size: int, proof: Proof) -> str:
         fitted=f"{splits.count('train'):,}",
         radiographs=metrics["radiographs"],
         fractured=metrics["fractured"],
+        methods="; ".join(dict.fromkeys(figures[name]["method"] for name in _SHOWN)),
         figures="\n".join(f"- {name}: {_estimate(figures[name])}" for name in _SHOWN),
         subgroups="\n".join(_subgroup_row(row) for row in metrics["subgroups"]),
         points="\n".join(
