@@ -7,6 +7,7 @@ and touches nothing that a thread of the parent may have held.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -53,6 +54,7 @@ def _run(decode: Callable[[], NDArray[Any]], writing: int) -> None:
     code = 1
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.disable()  # an abort is expected here: no traceback, even where the parent asked for one
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         said = os.memfd_create("said")
