@@ -276,6 +276,7 @@ def assert_survived(install, newer, step: str) -> None:
     assert newer.releases == {path.resolve().name for path in (newer.prefix / "current", newer.prefix / "previous")}
 
 
+@pytest.mark.slow  # its quick twin: the strikes at install.sh in tests/faults
 def test_power_cut_at_the_steps_that_matter_most(install, newer):
     assert install.run().returncode == 0
     steps = steps_of(newer)

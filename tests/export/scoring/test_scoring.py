@@ -89,7 +89,7 @@ def wait_for(condition) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("whom", ["worker", "driver"])
+@pytest.mark.parametrize("whom", ["worker", pytest.param("driver", marks=pytest.mark.slow)])
 def test_nothing_is_lost_or_judged_twice_when_a_process_is_killed(archive, tmp_path, tiny_bundle, whom):
     out, session = tmp_path / "results", os.getpid()
     environment = {**os.environ, "EDGE_TEST_SESSION": str(session)}

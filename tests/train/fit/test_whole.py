@@ -15,10 +15,9 @@ from train.engine import train_and_evaluate  # noqa: E402
 from train.int8.fake_quant import lies_on_grid  # noqa: E402
 
 
-@pytest.mark.parametrize(
-    ("epochs", "phases"),
-    [pytest.param(2, {"float": 2}, marks=pytest.mark.slow), (4, {"float": 3, "on the grid": 1})],
-)
+# Its quick twins: test_grid and test_fake_quant.
+@pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "phases"), [(2, {"float": 2}), (4, {"float": 3, "on the grid": 1})])
 def test_a_mobilenetv2_from_random_values_ends_on_the_int8_grid(phantoms, tmp_path, small_config, epochs, phases):
     train_and_evaluate(small_config("mobilenetv2", epochs=epochs), phantoms, tmp_path / "run")
     with (tmp_path / "run" / "history.csv").open() as stream:
