@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+END_S = 5  # for the clean end of a server
 READY_S = 60  # starting on a busy machine
 
 
@@ -72,7 +73,11 @@ def start_server(tiny_bundle, tmp_path) -> Iterator[Callable[..., Running]]:
 
     yield start
     for running in started:
-        if running.process.poll() is None:
+        # As systemd ends them; what a test holds open keeps none for ever.
+        running.process.terminate()
+        try:
+            running.process.wait(END_S)
+        except subprocess.TimeoutExpired:
             running.process.kill()
             running.process.wait()
         running.reader.join()
