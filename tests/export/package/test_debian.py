@@ -14,6 +14,7 @@ from edge_runtime.errors import DataError
 from export.package.debian import INSIDE, write_debian_package
 from export.package.packager import PackageRequest, collected_wheels, write_package
 from export.package.target import machine_for
+from tests.export.package.conftest import run_privately
 
 pytestmark = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="SKIPPED LOUDLY: dpkg, which reads Debian packages, is not on this machine"
@@ -92,14 +93,5 @@ def test_installed_it_judges_and_removed_it_is_gone(machine, wheels, tiny_bundle
     (tmp_path / "private").mkdir()
     facts = {"DEB": str(package), "COPY": str(tmp_path / "private"), "IMAGE": str(golden_images[0])}
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "EDGE_MODEL")}
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", IN_PRIVATE],
-        env=environment | facts | {"PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "unshare:" in done.stderr or done.returncode == 77:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    assert '"decision"' in done.stdout
+    printed = run_privately(IN_PRIVATE, environment | facts | {"PYTHON": sys.executable})
+    assert '"decision"' in printed

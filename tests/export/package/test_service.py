@@ -12,8 +12,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
+
+from tests.export.package.conftest import run_privately
 
 WATCH_S = 60  # within which one image is judged
 MOST_EXPOSED = 2.0  # of 10, as systemd-analyze counts; the unit that watches has 0.4, the one that serves 1.2
@@ -69,27 +72,15 @@ def unit(install, copy, request) -> str:
         pytest.skip("only root can make the user of the service, in a private copy of /etc")
     environment = os.environ | {"PREFIX": str(install.prefix), "PYTHON": sys.executable, "COPY": str(copy)}
     environment |= {"SUDO_USER": "root", "AGAIN": getattr(request, "param", "")}
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", IN_PRIVATE],
-        env=environment,
-        cwd=install.package,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "unshare:" in done.stderr or done.returncode == 77:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_privately(IN_PRIVATE, environment, install.package)
 
 
-def test_systemd_accepts_the_unit_and_its_command_judges_what_arrives(unit, install, golden_images):
-    assert "@PREFIX@" not in unit
-    command = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
-    results = install.prefix / "results" / "results.jsonl"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd="/")
+def judge_one(command: list[str], image: Path, prefix: Path, environment: dict[str, str] | None = None) -> None:
+    """Runs a watching command until it has written a line about an image in its inbox, and ends it as systemd does."""
+    results = prefix / "results" / "results.jsonl"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd="/", env=environment)
     try:
-        shutil.copy(golden_images[0], install.prefix / "inbox")
+        shutil.copy(image, prefix / "inbox")
         end = time.monotonic() + WATCH_S
         while not (results.exists() and results.read_text().endswith("\n")) and time.monotonic() < end:
             time.sleep(0.1)
@@ -97,6 +88,13 @@ def test_systemd_accepts_the_unit_and_its_command_judges_what_arrives(unit, inst
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=WATCH_S)
     assert process.returncode == 0, stderr
+
+
+def test_systemd_accepts_the_unit_and_its_command_judges_what_arrives(unit, install, golden_images):
+    assert "@PREFIX@" not in unit
+    command = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
+    results = install.prefix / "results" / "results.jsonl"
+    judge_one(command, golden_images[0], install.prefix)
     (line,) = results.read_text().splitlines()
     assert golden_images[0].name in line and '"decision"' in line
 
@@ -140,17 +138,8 @@ def test_edge_serve_takes_the_inbox_over_and_its_command_judges_what_arrives(
     command = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE)[1].replace("$EDGE_SERVE_WATCH", watch)
     environment = {"PATH": os.environ["PATH"], "STATE_DIRECTORY": str(tmp_path / "state")}
     given = shlex.split(command.replace("$EDGE_SERVE_OPTIONS", "--port 0"))
-    process = subprocess.Popen(given, stderr=subprocess.PIPE, text=True, cwd="/", env=environment)
     results = install.prefix / "results" / "results.jsonl"
-    try:
-        shutil.copy(golden_images[0], install.prefix / "inbox")
-        end = time.monotonic() + WATCH_S
-        while not (results.exists() and results.read_text().endswith("\n")) and time.monotonic() < end:
-            time.sleep(0.1)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=WATCH_S)
-    assert process.returncode == 0, stderr
+    judge_one(given, golden_images[0], install.prefix, environment)
     assert golden_images[0].name in results.read_text()
     assert "edge-serve watches" in (copy / "refused").read_text()
 
