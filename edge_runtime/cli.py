@@ -18,6 +18,7 @@ from edge_runtime.errors import DataError, DependencyError, GateError, ImageErro
 from edge_runtime.json_lines import encode_line, failure_record
 from edge_runtime.limits import DEFAULT_LIMITS, MEGABYTE, MOST_HELD_BYTES, Limits
 from edge_runtime.terminal_text import escaped
+from edge_runtime.watching.options import poll_option, settle_option
 
 if TYPE_CHECKING:
     from edge_runtime.predictor import Prediction, Predictor
@@ -105,20 +106,8 @@ def _tell_version(context: click.Context, parameter: click.Parameter, asked: boo
     "--watch", type=NamedPath(exists=True, file_okay=False, path_type=Path), help="Judge each new image in a folder."
 )
 @click.option("--out", type=NamedPath(dir_okay=False, path_type=Path), help="With --watch: file for the results.")
-@click.option(
-    *("--poll", "poll_s"),
-    type=click.FloatRange(0.01, 3600),
-    default=1.0,
-    show_default=True,
-    help="With --watch: seconds between two listings of the folder.",
-)
-@click.option(
-    *("--settle", "settle_s"),
-    type=click.FloatRange(0, 86400),
-    default=10.0,
-    show_default=True,
-    help="With --watch: seconds that a file gets to become whole that cannot be decoded, or whose format has no end.",
-)
+@poll_option
+@settle_option
 @click.option(
     "--version",
     is_flag=True,

@@ -12,6 +12,7 @@ from edge_runtime import __version__
 from edge_runtime.command import Command, NamedPath
 from edge_runtime.engines import AUTO, NAMES
 from edge_runtime.errors import DependencyError
+from edge_runtime.watching.options import poll_option, settle_option
 
 if TYPE_CHECKING:
     from edge_runtime.serving.folder import FolderSettings
@@ -85,20 +86,8 @@ def default_state() -> Path:
     help="With --watch: file for the lines; one of edge-infer --watch is taken in. [default: results.jsonl in --state]",
 )
 @click.option("--sidecars", is_flag=True, help="With --watch: put x.result.json and x.heatmap.png beside x.png.")
-@click.option(
-    *("--poll", "poll_s"),
-    type=click.FloatRange(0.01, 3600),
-    default=1.0,
-    show_default=True,
-    help="With --watch: seconds between two listings of the folder.",
-)
-@click.option(
-    *("--settle", "settle_s"),
-    type=click.FloatRange(0, 86400),
-    default=10.0,
-    show_default=True,
-    help="With --watch: seconds that a file gets to become whole that cannot be decoded, or whose format has no end.",
-)
+@poll_option
+@settle_option
 @click.option("--dicom-port", type=click.IntRange(0, 65535), help="Take images by DICOM here too; 11112 is usual.")
 @click.option(
     "--dicom-host", default="127.0.0.1", show_default=True, help="Address of the DICOM node; others need --dicom-allow."
