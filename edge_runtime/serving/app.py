@@ -24,7 +24,7 @@ from edge_runtime.images import read_grey
 from edge_runtime.serving.access import Access, RateLimit
 from edge_runtime.serving.bodies import expected_size, read_upload
 from edge_runtime.serving.gatekeeper import Gatekeeper
-from edge_runtime.serving.judging import Judging, QueueFull, nameless_failure
+from edge_runtime.serving.judging import Judging, QueueFull, answer_in, nameless_failure
 from edge_runtime.serving.metrics import CONTENT_TYPE, drift_text, untold_text
 from edge_runtime.serving.openapi import MOST_NUMBER, describe_interface
 from edge_runtime.serving.parts import Parts
@@ -90,8 +90,7 @@ class _Routes:
         decision = record.get("decision", "error")
         parts.metrics.count_answer(source, decision, time.perf_counter() - start)
         status = _STATUS.get(record["error"]["code"], 422) if "error" in record else 200
-        shown = {name: value for name, value in record.items() if name != "pixels"}  # for the drift alone
-        return JSONResponse({"id": number, **shown}, status)
+        return JSONResponse({"id": number, **answer_in(record)}, status)
 
     def _keep(self, source: str, record: dict[str, Any], identifiers: dict[str, Any] | None, content: bytes) -> int:
         number = self._parts.store.answered(source, _today(), record, identifiers)

@@ -22,6 +22,7 @@ from typing import Any
 from edge_runtime.errors import DataError, StorageError
 from edge_runtime.images import is_visible_image
 from edge_runtime.json_lines import encode_line
+from edge_runtime.serving.judging import answer_in
 from edge_runtime.serving.parts import Parts
 from edge_runtime.serving.sidecars import SIDECARS, write_sidecars
 from edge_runtime.watching.arrivals import NO_FILE, Arrivals, Patience, Troubles, line_of, real_folder, remembered
@@ -153,8 +154,7 @@ class FolderSource(threading.Thread):
         known = None
         if self._parts.show_identifiers:
             known = {"name": os.path.relpath(file.path, self._arrivals.folder), "time": now.isoformat("T", "seconds")}
-        told = {name: value for name, value in record.items() if name != "pixels"}  # which are for the drift alone
-        line = encode_line(line_of(file, told)).decode()
+        line = encode_line(line_of(file, answer_in(record))).decode()
         key, day = _key(file.fingerprint), now.date().isoformat()
         if self._parts.store.state_of(key) is None:  # kept by a step that failed after that
             self._parts.store.answered(SOURCE, day, self._kept(record), known, key, (_CHANNEL, line))

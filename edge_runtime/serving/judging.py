@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 WORKERS = 2  # one decodes while the other one's image is judged; more would only take memory
 
 
+def answer_in(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what is in it for the drift alone: as `edge-infer` tells it."""
+    return {name: value for name, value in record.items() if name != "pixels"}
+
+
 def nameless_failure(error: ImageError | DependencyError | StorageError) -> dict[str, Any]:
     """The record of an image that came without a file: nobody here knows of a standard input."""
     record = failure_record(STANDARD_INPUT, error)

@@ -13,6 +13,7 @@ from edge_runtime.heatmap import draw_overlay, from_dict
 from edge_runtime.images import is_visible_image, read_image
 from edge_runtime.json_lines import encode_line
 from edge_runtime.limits import Limits
+from edge_runtime.serving.judging import answer_in
 from edge_runtime.watching.arrivals import line_of
 from edge_runtime.watching.folder import Sighting
 from edge_runtime.whole_files import whole_file
@@ -44,7 +45,7 @@ def write_sidecars(file: Sighting, record: dict[str, Any], limits: Limits) -> No
             return
         with _beside(image, base + _HEATMAP) as draft:
             draw_overlay(grey_u8, from_dict(heatmap)).save(draft, "png")
-    told = {name: value for name, value in record.items() if name not in ("heatmap", "pixels")}
+    told = {name: value for name, value in answer_in(record).items() if name != "heatmap"}
     with _beside(image, base + _RESULT) as draft:
         draft.write_bytes(encode_line(line_of(file, told)))
 

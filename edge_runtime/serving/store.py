@@ -13,7 +13,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,14 @@ _DEVICE = "device"  # name of a fact
 _ADDED = """
 CREATE TABLE IF NOT EXISTS deliveries (channel TEXT, item INTEGER, line TEXT, PRIMARY KEY (channel, item)) WITHOUT ROWID
 """
+
+# Figures of an answer that are counted by tenths of their range, by their place in its record, and where that ends.
+SPANS = {"probability": 1.0, "pixels.mean": 255.0, "pixels.deviation": 127.5}
+
+
+def tenths_of(figures: Sequence[float]) -> list[int]:
+    """The tenth, 0 to 9, of each of the figures of SPANS, in that order: as `Store.answers_of` counts them."""
+    return [min(9, int(figure * 10 / most)) for figure, most in zip(figures, SPANS.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -318,14 +326,17 @@ class Store:
             day: of that day alone, YYYY-MM-DD; None: of all.
             first: only so many, the oldest; None: all.
         """
+        names = [name.rpartition(".")[2] for name in SPANS]
+        values = ", ".join(
+            f"json_extract(record, '$.{path}') * 10 / {most} AS {name}"
+            for name, (path, most) in zip(names, SPANS.items(), strict=True)
+        )
         chosen = (
-            "SELECT json_extract(record, '$.probability') * 10 AS p, json_extract(record, '$.decision') AS d,"
-            " json_extract(record, '$.pixels.mean') / 25.5 AS m,"
-            " json_extract(record, '$.pixels.deviation') / 12.75 AS s"
+            f"SELECT json_extract(record, '$.decision') AS d, {values}"
             " FROM items WHERE state = ? AND json_extract(record, '$.model_sha256') = ? AND (? IS NULL OR day = ?)"
             " ORDER BY id LIMIT ?"
         )
-        tenths = ", ".join(f"min(9, CAST({name} AS INTEGER))" for name in "pms")
+        tenths = ", ".join(f"min(9, CAST({name} AS INTEGER))" for name in names)
         with self._locked() as run:
             rows = run(
                 f"SELECT d = 'abstain', {tenths}, count(*) FROM ({chosen}) GROUP BY 1, 2, 3, 4",

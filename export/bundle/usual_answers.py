@@ -21,6 +21,7 @@ from edge_runtime.predictor import pixel_statistics
 from edge_runtime.preprocess import preprocess
 from edge_runtime.radiograph_gate import look
 from edge_runtime.serving.drift import counted, reference_to_dict
+from edge_runtime.serving.store import tenths_of
 from export.inputs.run_reader import FloatNetwork
 
 MOST_IMAGES = 500  # whose answers are counted: more tell a day apart no better
@@ -47,7 +48,7 @@ def usual_answers(network: FloatNetwork, probabilities: Judge) -> dict[str, Any]
         log.warning("none of the run's radiographs is there: the bundle says nothing of usual answers; see --data")
         return None
     tenths = [
-        (False, _tenth(probability, 1.0), _tenth(seen["mean"], 255.0), _tenth(seen["deviation"], 127.5), 1)
+        (False, *tenths_of((float(probability), seen["mean"], seen["deviation"])), 1)
         for probability, seen in zip(
             probabilities(np.stack(decided_u8)), map(pixel_statistics, decided_u8), strict=True
         )
@@ -70,7 +71,3 @@ def _decided(paths: list[Path], network: FloatNetwork) -> tuple[list[NDArray[np.
         else:
             decided_u8.append(preprocess(decoded.grey_u8, network.spec))
     return decided_u8, abstained
-
-
-def _tenth(value: float, most: float) -> int:
-    return min(9, int(10 * float(value) / most))
