@@ -13,8 +13,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
+from operator import add
 from typing import Any
 
 from edge_runtime.serving.store import Store
@@ -50,6 +51,14 @@ class Answers:
     def abstained_share(self) -> float:
         """Of all answers, 0 to 1; 0 where there are none."""
         return self.abstained / self.all if self.all else 0.0
+
+    def __add__(self, other: Answers) -> Answers:
+        """Both together; of histograms, of which one is not known, the other."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Answers(*(_sum(one, another) for one, another in pairs))
+
+
+_NONE = Answers((0,) * TENTHS, 0)
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,12 @@ def reference_in(manifest: Mapping[str, Any]) -> Answers | None:
     return Answers(tuple(tenths or ()), given["abstained"], *(tuple(other or ()) for other in others))
 
 
+def _sum(one: Any, other: Any) -> Any:
+    if not isinstance(one, tuple):
+        return one + other
+    return tuple(map(add, one, other)) if one and other else one or other
+
+
 def _is_histogram(given: Any) -> bool:
     return isinstance(given, list) and len(given) == TENTHS and all(map(_is_count, given))
 
@@ -156,8 +171,11 @@ class Drift:
     def __init__(self, store: Store, model_sha256: str, reference: Answers | None, tell: Callable[[str], None]) -> None:
         self._store, self._model, self._reference, self._tell = store, model_sha256, reference, tell
         self._lock = threading.Lock()
+        self._own: Answers | None = None  # the reference of this device, once there is one
         self._last: tuple[float, DayReport] | None = None
         self._told = ""  # the day that was told
+        # Of that day up to that item, which will not change: a look reads what came since the last one.
+        self._counted = "", 0, _NONE
 
     def today(self) -> DayReport:
         """Today beside its reference, not older than a minute.
@@ -177,13 +195,29 @@ class Drift:
         return report
 
     def _look(self, day: str) -> DayReport:
-        found = counted(self._store.answers_of(self._model, day, None))
-        reference, source = self._reference, "bundle"
-        if reference is None:
-            reference, source = counted(self._store.answers_of(self._model, None, FIRST)), "device"
-            if reference.all < FIRST:
-                reference, source = Answers((0,) * TENTHS, 0), "none yet"
+        found = self._answers_of(day)
+        reference, source = self._usual()
         shares = found.abstained_share, reference.abstained_share
         return DayReport(
             day, found.all, found.tenths, shares[0], source, reference.all, shares[1], parted(found, reference)
         )
+
+    def _answers_of(self, day: str) -> Answers:
+        counted_day, after, before = self._counted
+        if counted_day != day:
+            after, before = 0, _NONE
+        settled = self._store.settled()
+        before += counted(self._store.answers_of(self._model, day, None, after, settled))
+        self._counted = day, settled, before
+        return before + counted(self._store.answers_of(self._model, day, None, settled))
+
+    def _usual(self) -> tuple[Answers, str]:
+        """The reference, and where it is from: the bundle's, or the device's own as soon as there is one."""
+        if self._reference is not None:
+            return self._reference, "bundle"
+        if self._own is None:
+            first = counted(self._store.answers_of(self._model, None, FIRST))
+            if first.all < FIRST:
+                return _NONE, "none yet"
+            self._own = first
+        return self._own, "device"

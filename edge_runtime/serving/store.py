@@ -13,6 +13,7 @@ import os
 import secrets
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ _DEVICE = "device"  # name of a fact
 _ADDED = """
 CREATE TABLE IF NOT EXISTS deliveries (channel TEXT, item INTEGER, line TEXT, PRIMARY KEY (channel, item)) WITHOUT ROWID
 """
+
+_LAST = 1 << 62  # above the number of any item
+# Of the pages of the file that a connection keeps in memory, kB; SQLite's own 2 MB fill up with answers that nobody
+# asks for again.
+_CACHE_KB = 256
 
 # Figures of an answer that are counted by tenths of their range, by their place in its record, and where that ends.
 SPANS = {"probability": 1.0, "pixels.mean": 255.0, "pixels.deviation": 127.5}
@@ -118,6 +124,7 @@ class Store:
         run("PRAGMA journal_mode = WAL")
         # With a write-ahead log, NORMAL never corrupts the file; a power cut may take back the last answers alone.
         run("PRAGMA synchronous = NORMAL")
+        run(f"PRAGMA cache_size = -{_CACHE_KB}")
         if not tables:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
         run(_ADDED)  # not there in stores of the first release
@@ -312,11 +319,13 @@ class Store:
         with self._locked() as run:
             rows = run(
                 "SELECT * FROM items WHERE day = ? AND id < ? ORDER BY id DESC LIMIT ?",
-                (day, below or 1 << 62, most),
+                (day, below or _LAST, most),
             )
             return [_item(row) for row in rows]
 
-    def answers_of(self, model_sha256: str, day: str | None, first: int | None) -> list[tuple[Any, ...]]:
+    def answers_of(
+        self, model_sha256: str, day: str | None, first: int | None, after: int = 0, upto: int | None = None
+    ) -> list[tuple[Any, ...]]:
         """(abstained, probability, mean, deviation, count) of a network's answers, figures by tenth of their range.
 
         Tenths are from 0 to 9: of 0 to 1, of 0 to 255, and of 0 to 127.5; None where an answer does not have it.
@@ -325,24 +334,36 @@ class Store:
             model_sha256: of the network.
             day: of that day alone, YYYY-MM-DD; None: of all.
             first: only so many, the oldest; None: all.
+            after: only items with a larger number.
+            upto: only items with no larger number; None: all.
         """
-        names = [name.rpartition(".")[2] for name in SPANS]
-        values = ", ".join(
-            f"json_extract(record, '$.{path}') * 10 / {most} AS {name}"
-            for name, (path, most) in zip(names, SPANS.items(), strict=True)
+        figures = ", ".join(
+            f"min(9, CAST(json_extract(record, '$.{path}') * 10 / {most} AS INTEGER))" for path, most in SPANS.items()
         )
-        chosen = (
-            f"SELECT json_extract(record, '$.decision') AS d, {values}"
-            " FROM items WHERE state = ? AND json_extract(record, '$.model_sha256') = ? AND (? IS NULL OR day = ?)"
-            " ORDER BY id LIMIT ?"
-        )
-        tenths = ", ".join(f"min(9, CAST({name} AS INTEGER))" for name in names)
+        of_day = "" if day is None else "day = :day AND "  # said only where it is, so that the index by day is used
         with self._locked() as run:
             rows = run(
-                f"SELECT d = 'abstain', {tenths}, count(*) FROM ({chosen}) GROUP BY 1, 2, 3, 4",
-                (ANSWERED, model_sha256, day, day, -1 if first is None else first),
+                f"SELECT json_extract(record, '$.decision') = 'abstain', {figures} FROM items"
+                f" WHERE {of_day}id > :after AND id <= :upto AND state = :state"
+                " AND json_extract(record, '$.model_sha256') = :model ORDER BY id LIMIT :first",
+                {
+                    "day": day,
+                    "after": after,
+                    "upto": _LAST if upto is None else upto,
+                    "state": ANSWERED,
+                    "model": model_sha256,
+                    "first": -1 if first is None else first,
+                },
             )
-            return [tuple(row) for row in rows]
+            # Not by GROUP BY: SQLite would sort all rows in memory, and a day may have many.
+            counts = Counter(map(tuple, rows))
+        return [(*figures_of_one, count) for figures_of_one, count in counts.items()]
+
+    def settled(self) -> int:
+        """The number up to which every item has its answer, which will not change any more."""
+        with self._locked() as run:
+            waiting = run("SELECT min(id) FROM items WHERE state = ?", (WAITING,)).fetchone()[0]
+            return int(run("SELECT ifnull(max(id), 0) FROM items").fetchone()[0] if waiting is None else waiting - 1)
 
     def fact(self, name: str) -> str | None:
         """What was kept under that name."""

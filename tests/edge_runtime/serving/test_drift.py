@@ -91,6 +91,24 @@ def test_the_first_answers_of_this_network_are_the_devices_own_reference(tmp_pat
     store.close()
 
 
+def test_a_look_that_goes_on_from_the_last_one_counts_as_one_from_the_start(tmp_path):
+    store, nobody = Store(tmp_path / "state"), lambda line: None
+    drift, record = Drift(store, MODEL, None, nobody), {"probability": 0.55, "model_sha256": MODEL, "decision": "x"}
+    fill(store, TODAY, 0.05, 3)
+    waiting = store.add("dicom", TODAY, "an instance", None)
+    fill(store, TODAY, 0.15, 2)
+    assert drift._look(TODAY).tenths == (3, 2, *[0] * 8)
+    fill(store, TODAY, 0.25, 1)
+    assert drift._look(TODAY).tenths == (3, 2, 1, *[0] * 7)
+    store.finish(waiting, record)  # after others with larger numbers
+    fill(store, TODAY, 0.35, 4)
+    assert drift._look(TODAY) == Drift(store, MODEL, None, nobody)._look(TODAY)
+    assert drift._look(TODAY).tenths == (3, 2, 1, 4, 0, 1, *[0] * 4)
+    fill(store, "2026-01-02", 0.95, 1)
+    assert drift._look("2026-01-02").answers == 1
+    store.close()
+
+
 def test_page_metrics_and_log_say_it(start_server, tiny_bundle, tmp_path):
     store, model = Store(tmp_path / "state"), open_model(tiny_bundle).sha256
     fill(store, "2026-01-01", 0.05, FIRST, model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _sqlite3
+import ctypes
 import sqlite3
 import stat
 from pathlib import Path
@@ -143,3 +145,17 @@ def test_a_store_of_the_first_release_is_used_on(store):
     assert again.item(number).record == RECORD and again.answered("rest", "2026-01-02", RECORD, None) == number + 1
     assert [one.item for one in again.undelivered("webhook")] == [number + 1]
     again.close()
+
+
+def test_memory_does_not_grow_with_the_answers_that_are_kept(store):
+    sqlite = ctypes.CDLL(_sqlite3.__file__)  # its own count of bytes, with those of SQLite beneath it
+    most = sqlite.sqlite3_memory_highwater
+    most.restype = ctypes.c_int64
+    record = {"probability": 0.5, "decision": "fractured", "model_sha256": "ab" * 32, "filling": "x" * 500}
+    most(1)
+    before = most(0)
+    store.take_in("folder", ((str(number), "2026-01-01", record) for number in range(5000)))
+    for key in range(0, 5000, 50):
+        store.state_of(str(key))
+    assert sum(row[-1] for row in store.answers_of("ab" * 32, "2026-01-01", None)) == 5000
+    assert most(0) - before < 600_000  # SQLite keeps 2 MB of pages by itself, and sorts 5,000 rows in another
