@@ -22,10 +22,14 @@ from edge_runtime.heatmap import heatmap_of
 from edge_runtime.images import STANDARD_INPUT, DecodedImage, read_image
 from edge_runtime.limits import DEFAULT_LIMITS, Limits
 from edge_runtime.preprocess import preprocess
+from edge_runtime.spec import ModelSpec
 
 _ROUNDING = 1e-6  # of a sigmoid in float32
 # With each answer of a network that was trained on generated images.
 PHANTOM_WARNING = "the network knows generated phantoms alone: its answer says nothing about a real radiograph"
+
+# With the mean of several directions.
+TURNED_WARNING = "the network's coverage was measured on images judged in one direction, and is not promised of several"
 
 TURNS = (1, 2, 4)  # in how many directions an image may be judged
 
@@ -56,12 +60,13 @@ class Prediction:
     warnings: list[str] = field(default_factory=list)  # what makes the answer doubtful, for people
 
     heatmap: dict[str, Any] | None = None  # as `Heatmap.to_dict` has it; None unless it was asked for
+    coverage: dict[str, Any] | None = None  # `level`, and the decisions that it leaves `open`; None without one
     pixels: dict[str, float] | None = None  # `mean` and `deviation` of what the network saw, 0 to 255; likewise
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types; what was not asked for is left out."""
+        """A dict of plain JSON types; what was not asked for, or the network does not have, is left out."""
         record = asdict(self)
-        for name in ("heatmap", "pixels"):
+        for name in ("heatmap", "coverage", "pixels"):
             if record[name] is None:
                 del record[name]
         return record
@@ -139,6 +144,7 @@ class Predictor:
             except ImageError as error:
                 raise ImageError(f"{name}: {error}", error.code) from error
         looked = heatmap_of(outputs, decoded.grey_u8.shape, spec) if heatmap else None
+        objection = objection or spec.doubt(probability)
         is_positive = probability >= spec.threshold
         return Prediction(
             path=name,
@@ -155,8 +161,13 @@ class Predictor:
             domain=spec.domain,
             depth=decoded.depth,
             depth_from=decoded.depth_from,
-            warnings=[*decoded.warnings, *_domain_warnings(spec.domain, decoded.is_phantom)],
+            warnings=[
+                *decoded.warnings,
+                *_domain_warnings(spec.domain, decoded.is_phantom),
+                *_turns_warnings(spec, turns),
+            ],
             heatmap=None if looked is None else looked.to_dict(),
+            coverage=_coverage(spec, probability),
             pixels=pixel_statistics(image_u8) if pixels else None,
         )
 
@@ -207,6 +218,17 @@ def _domain_warnings(domain: str, is_phantom: bool) -> list[str]:
     if domain == "phantom":
         return [PHANTOM_WARNING]
     return [OF_PHANTOM_WARNING] if is_phantom else []
+
+
+def _turns_warnings(spec: ModelSpec, turns: int) -> list[str]:
+    return [TURNED_WARNING] if spec.coverage is not None and turns > 1 else []
+
+
+def _coverage(spec: ModelSpec, probability: float) -> dict[str, Any] | None:
+    if spec.coverage is None:
+        return None
+    left_open = [(NOT_FRACTURED, FRACTURED)[label] for label in spec.coverage.classes(probability)]
+    return {"level": spec.coverage.level, "open": left_open}
 
 
 @contextmanager

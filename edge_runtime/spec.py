@@ -22,6 +22,7 @@ SPEC_VERSION = 1
 _LONGEST_NAME = 200  # letters
 _MOST_TENSORS = 16
 _MOST_POINTS = 16
+LEAST_RADIOGRAPHS = 60  # of each class, that a coverage rests on
 _LONGEST_VALUE = 80  # letters of a wrong value in a message
 
 # What a field of a spec that people write has to be, and an example of it.
@@ -95,6 +96,39 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Which classes an answer leaves open, so that the true one is among them as often as was wished, in each class.
+
+    Split-conformal and class-conditional (Vovk 2012, arXiv:1209.2673): the limits are quantiles of the probabilities
+    of radiographs that were used for nothing else.
+    """
+
+    level: float  # share of the new radiographs of each class, at least, whose class is left open: 0.95
+    most_negative: float  # the largest probability that leaves the negative class open
+    least_positive: float  # the smallest probability that leaves the positive class open
+    radiographs: tuple[int, int]  # that these rest on, of the negative and of the positive class
+
+    def __post_init__(self) -> None:
+        _require(
+            _is_number(self.level) and 0.0 < self.level < 1.0,
+            f"coverage: level lies between 0 and 1, not {self.level!r}",
+        )
+        for key in ("most_negative", "least_positive"):
+            limit = getattr(self, key)
+            _require(_is_number(limit) and 0.0 <= limit <= 1.0, f"coverage: {key} is a probability, not {limit!r}")
+        are_counts = isinstance(self.radiographs, tuple) and [type(count) for count in self.radiographs] == [int, int]
+        _require(
+            are_counts and min(self.radiographs) >= LEAST_RADIOGRAPHS,
+            f"coverage: radiographs are two numbers of at least {LEAST_RADIOGRAPHS}, not {self.radiographs!r}",
+        )
+
+    def classes(self, probability: float) -> tuple[int, ...]:
+        """Those left open: 0 the negative one, 1 the positive one."""
+        is_open = probability <= self.most_negative, probability >= self.least_positive
+        return tuple(label for label in (0, 1) if is_open[label])
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Preprocessing, labels and threshold of one network; in a deployed file also its tensors."""
 
@@ -110,6 +144,7 @@ class ModelSpec:
     operating_points: tuple[
         OperatingPoint, ...
     ] = ()  # thresholds to choose from; `threshold` is taken without a choice
+    coverage: Coverage | None = None  # where it abstains though the image is a radiograph; None: nowhere
 
     def __post_init__(self) -> None:
         _require(
@@ -153,6 +188,23 @@ class ModelSpec:
         """This spec for one deployed file."""
         return replace(self, tensors=tensors)
 
+    @property
+    def shared(self) -> ModelSpec:
+        """What all files of a bundle have in common: neither tensors nor the limits that each file's answers gave."""
+        return replace(self, tensors=(), coverage=None)
+
+    def doubt(self, probability: float) -> str:
+        """Why a probability gets no decision; empty where it gets one: the class that alone is left open."""
+        if self.coverage is None:
+            return ""
+        classes, decided = self.coverage.classes(probability), int(probability >= self.threshold)
+        if classes == (decided,):
+            return ""
+        at = f"at a coverage of {self.coverage.level:g}"
+        if len(classes) == 1:
+            return f"{at} only the class that the threshold rules out is possible"
+        return f"{at} {'both classes are' if classes else 'neither class is'} possible"
+
     def at_operating_point(self, name: str) -> ModelSpec:
         """This spec with the threshold of one of its operating points.
 
@@ -166,10 +218,11 @@ class ModelSpec:
         raise ModelError(f"operating point {name!r}: the network {self.name!r} has {known}")
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types; as earlier versions wrote it where there are no operating points."""
+        """A dict of plain JSON types; as earlier versions wrote it where there is nothing that they did not know."""
         record = asdict(self)
-        if not self.operating_points:
-            del record["operating_points"]
+        for key in ("operating_points", "coverage"):
+            if not record[key]:
+                del record[key]
         return record
 
     def to_json(self) -> str:
@@ -192,6 +245,7 @@ class ModelSpec:
                 values["labels"] = tuple(values["labels"])
             values["tensors"] = tuple(Tensor(**_checked(Tensor, tensor)) for tensor in values.get("tensors", ()))
             values["operating_points"] = tuple(map(_operating_point, values.get("operating_points", ())))
+            values["coverage"] = None if values.get("coverage") is None else _coverage(values["coverage"])
             return cls(**values)
         except TypeError as error:
             raise ModelError(f"the spec does not have the right form: {error}") from error
@@ -211,11 +265,16 @@ class ModelSpec:
 
 
 def _operating_point(record: object) -> OperatingPoint:
-    values = _checked(OperatingPoint, record)
-    for key in ("sensitivity", "specificity"):
-        if isinstance(values.get(key), list):  # JSON has no tuples
-            values[key] = tuple(values[key])
-    return OperatingPoint(**values)
+    return OperatingPoint(**_with_tuples(_checked(OperatingPoint, record), "sensitivity", "specificity"))
+
+
+def _coverage(record: object) -> Coverage:
+    return Coverage(**_with_tuples(_checked(Coverage, record), "radiographs"))
+
+
+def _with_tuples(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The values; JSON has lists where these are tuples."""
+    return values | {key: tuple(values[key]) for key in keys if isinstance(values[key], list)}
 
 
 def _is_number(value: object) -> bool:

@@ -57,6 +57,7 @@ def export(request: ExportRequest) -> Parity:
     from export.convert import complexity, float_noise, model_files, prepared_network
     from export.convert.converter_errors import told_as_model_error
     from export.parity import gate, measures, reference, table
+    from export.parity.coverage import settle_coverage
 
     images = opened.images.judging
     sample_u8 = images.images_u8[:SAMPLE]
@@ -95,6 +96,7 @@ def export(request: ExportRequest) -> Parity:
             log.warning(
                 "the int8 files failed the gate; the bundle was written because of --force, and is marked failed"
             )
+        specs = settle_coverage(specs, opened.network)
         _write_golden(folder, prepared, specs)
         facts = _facts(opened, measured.untimed(), folding, specs)
         _write_papers(folder, replace(facts, answers=_usual_answers(opened, prepared)))
@@ -231,6 +233,7 @@ def _facts(
         leaked=network.leaked,
         folding=Folding(folding.to_dict(), str(folding)),
         tensors={path.name: spec.to_dict()["tensors"] for path, spec in specs.items()},
+        coverage={path.name: spec.coverage for path, spec in specs.items() if spec.coverage is not None},
         parity=stored,
     )
 

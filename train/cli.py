@@ -56,6 +56,18 @@ class _Devices(click.ParamType[int | None]):
     help="Shares of train, validation and test in a grouped split.",
 )
 @click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Abstain so that of each class at least this share is never ruled out, such as 0.95. [default: never]",
+)
+@click.option(
+    "--coverage-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="With --coverage: share of the radiographs that is set aside for it, before the others are split.",
+)
+@click.option(
     "--accept-leak", is_flag=True, help="Train even if test and train share radiographs; every figure is then marked."
 )
 @click.option(
@@ -252,6 +264,8 @@ def _refuse_ignored(settings: Mapping[str, Any], given: set[str], refit: Path | 
         raise DataError(f"--{others[0].replace('_', '-')}: --refit takes every setting from the run")
     if "fractions" in given and settings["split"] == "folders":
         raise DataError("--fractions: with --split folders, and with --demo, the folders make the split")
+    if "coverage_fraction" in given and settings["coverage"] is None:
+        raise DataError("--coverage-fraction: is for --coverage")
     refuse_untaken(settings["model"], given, settings["weights"])
 
 

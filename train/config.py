@@ -50,6 +50,8 @@ class TrainConfig:
     positive: str | None = None  # class folder that means fractured; None: recognised by its name
     calibration_images: int = 200  # training images kept for quantisation
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)  # of the radiographs: train, validation, test
+    coverage: float | None = None  # share of each class whose class is left open: abstains accordingly; None: never
+    coverage_fraction: float = 0.15  # of the radiographs, set aside for that alone before the others are split
     sensitivity: float | None = None  # that the threshold keeps on validation radiographs; None: Youden's index chooses
     specificity: float | None = None  # likewise; of both one at most
     seed: int = 0  # of everything random
@@ -66,6 +68,8 @@ class TrainConfig:
                 )
         if self.sensitivity is not None and self.specificity is not None:
             raise DataError("--sensitivity and --specificity: the threshold can keep one of them, not both")
+        if self.coverage is not None and self.split != "grouped":
+            raise DataError("--coverage: needs --split grouped, which sets radiographs aside for it")
         if self.draws < 1 or min(self.fractions) <= 0 or abs(sum(self.fractions) - 1.0) > 1e-6:
             raise DataError(f"--fractions {self.fractions}: three numbers above 0 whose sum is 1 were expected")
 

@@ -108,7 +108,12 @@ def _make_run(
     model, history = train_network(task)
     evaluation, probabilities = evaluate(model, task, calibrate(model, task))
     points = points_in_spec(evaluation.operating_points)
-    spec = replace(spec, threshold=evaluation.operating_point.threshold, operating_points=points)
+    spec = replace(
+        spec,
+        threshold=evaluation.operating_point.threshold,
+        operating_points=points,
+        coverage=None if evaluation.coverage is None else evaluation.coverage.limits,
+    )
     _write_network(run.folder, model, spec, history)
     write_run_json(run.folder, config, run.target / DATA if data_root is None else root, data.leaks)
     write_split(run.folder, data)
@@ -166,6 +171,8 @@ def _tell_data(data: SplitData, domain: str) -> None:
         _logger.warning(f"left out: {item.path}: {item.why}")
     for split in NAMES:
         records = data.records_in(split)
+        if not records.size:
+            continue
         _logger.info(
             f"{split}: {counted(records.size, 'file')} ({int(data.labels[records].sum())} {data.inventory.labels[1]}), "
             f"{counted(np.unique(data.row_of_record[records]).size, 'different picture')}, "

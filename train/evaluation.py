@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.metrics import Figures, first_of_each, measure, per_group
+from edge_runtime.spec import Coverage
+from train.audit.levels import COVERAGE
+from train.figures.conformal import coverage_of, is_in_doubt, left_open, one_of_each
+from train.metrics import Estimate, Figures, first_of_each, measure, per_group, wilson
 from train.operating_point import OperatingPoint, choose_operating_point, offered_points
 
 if TYPE_CHECKING:
@@ -38,6 +41,24 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class ClassCoverage:
+    """What a coverage does to one class of the test split, one file a patient."""
+
+    label: int  # 0 negative, 1 positive
+    count: int  # of files
+    covered: Estimate  # whose class is left open; Wilson interval, as the next
+    abstained: Estimate  # that get no decision
+
+
+@dataclass(frozen=True)
+class CoverageFigures:
+    """Where the network abstains, and what it is worth."""
+
+    limits: Coverage
+    test: list[ClassCoverage]  # of the negative class, and of the positive
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures of a trained network."""
 
@@ -49,10 +70,14 @@ class Evaluation:
     val: Figures  # files of the validation split
     test_files: Figures  # files of the test split; interval of the AUC by patient, where told, else by radiograph
     test_radiographs: Figures  # the mean probability of each radiograph's files
+    coverage: CoverageFigures | None = None  # None: the network never abstains
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types."""
-        return asdict(self)
+        """A dict of plain JSON types; without coverage where there is none."""
+        record = asdict(self)
+        if self.coverage is None:
+            del record["coverage"]
+        return record
 
     def rows(self) -> list[Row]:
         """For a table."""
@@ -67,8 +92,10 @@ def evaluate(model: keras.Model, task: Task, calibration: Calibration) -> tuple[
     """The figures at the threshold that validation radiographs choose, and all probabilities: (n,), NaN in train."""
     data = task.data
     of_record = np.full(data.labels.size, np.nan)
-    for split in ("val", "test"):
+    for split in ("val", "test", COVERAGE):
         records = data.records_in(split)
+        if not records.size:
+            continue
         of_record[records] = _probabilities(model, task, records)
     val, test = data.records_in("val"), data.records_in("test")
     points = _operating_points(task, of_record)
@@ -83,6 +110,7 @@ def evaluate(model: keras.Model, task: Task, calibration: Calibration) -> tuple[
         val=measure(data.labels[val], of_record[val], threshold, data.patients[val]),
         test_files=measure(data.labels[test], of_record[test], threshold, data.patients[test]),
         test_radiographs=measure(*radiographs, threshold, first_of_each(data.groups[test], data.patients[test])),
+        coverage=_coverage(task, of_record, threshold),
     )
     return evaluation, of_record
 
@@ -96,6 +124,29 @@ def _operating_points(task: Task, of_record: NDArray[np.float64]) -> list[Operat
         f"sensitivity {point.sensitivity}, specificity {point.specificity}"
     )
     return offered_points(*radiographs, point)
+
+
+def _coverage(task: Task, of_record: NDArray[np.float64], threshold: float) -> CoverageFigures | None:
+    data, level = task.data, task.config.coverage
+    if level is None:
+        return None
+
+    def one_a_patient(split: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        records = data.records_in(split)
+        records = records[one_of_each(data.patients[records], data.labels[records])]
+        return data.labels[records], of_record[records]
+
+    limits = coverage_of(*one_a_patient(COVERAGE), level)
+    labels, probabilities = one_a_patient("test")
+    is_open, doubt = left_open(limits, probabilities), is_in_doubt(limits, probabilities, threshold)
+    rows = []
+    for label in (0, 1):
+        of_class = labels == label
+        count = int(of_class.sum())
+        covered, abstained = (int(hits[of_class].sum()) for hits in (is_open[:, label], doubt))
+        rows.append(ClassCoverage(label, count, wilson(covered, count), wilson(abstained, count)))
+        _logger.info(f"coverage {level:g} of {data.inventory.labels[label]}: on test {rows[-1].covered}")
+    return CoverageFigures(limits, rows)
 
 
 def calibrate(model: keras.Model, task: Task) -> Calibration:

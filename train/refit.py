@@ -44,6 +44,10 @@ def read_finished_run(folder: Path) -> FinishedRun:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         config = TrainConfig.from_dict(record["config"])
         spec = ModelSpec.from_json((folder / "spec.json").read_bytes())
+        if config.coverage is not None:
+            raise DataError(
+                f"--refit {folder}: has --coverage, whose radiographs would train too: its limits would lie"
+            )
         shift = float(metrics.get("prior_shift", 0.0))
         return FinishedRun(folder, config, shift, float(metrics["temperature"]), spec)
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:

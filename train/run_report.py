@@ -72,6 +72,7 @@ def write_report(
         "rows": evaluation.rows(),
         "points": _points(evaluation.operating_points),
         "calibration": _calibration(evaluation),
+        "coverage": _coverage(evaluation, labels),
         "plots": _plots(evaluation, *radiographs),
         "confusions": [
             _confusion(
@@ -141,6 +142,20 @@ def _calibration(evaluation: Evaluation) -> str:
         f"Probabilities were made to follow the frequency of fractures: logits were moved by "
         f"{evaluation.prior_shift:+.2f} and divided by a temperature of {evaluation.temperature:.2f}."
     )
+
+
+def _coverage(evaluation: Evaluation, labels: tuple[str, str]) -> dict[str, Any] | None:
+    if evaluation.coverage is None:
+        return None
+    limits = evaluation.coverage.limits
+    head = ("class", "left open by", "set aside", "test", f"covered, {limits.level:g} wished", "no decision")
+    by = (f"probabilities up to {limits.most_negative:.3f}", f"probabilities from {limits.least_positive:.3f}")
+    rows = [
+        (labels[row.label], by[row.label], str(limits.radiographs[row.label]), str(row.count))
+        + (str(row.covered), str(row.abstained))
+        for row in evaluation.coverage.test
+    ]
+    return table_of("Coverage by class, one file a patient", [head, *rows], text=(0, 1))
 
 
 def _plots(
@@ -220,7 +235,7 @@ def _pictures(data: SplitData, seed: int) -> list[dict[str, str]]:
 def _counts(data: SplitData) -> dict[str, tuple[int, int]]:
     return {
         split: (int(np.sum(labels == 0)), int(np.sum(labels == 1)))
-        for split, labels in ((split, data.labels[data.records_in(split)]) for split in NAMES)
+        for split, labels in ((split, data.labels[data.records_in(split)]) for split in NAMES if split in data.splits)
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import time
+from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,8 @@ class _Routes:
             "domain": spec.domain,
         }
         facts |= {"engine": f"{engine.name} {engine.version}", "engine_settings": dict(engine.settings)}
+        if spec.coverage is not None:
+            facts["coverage"] = asdict(spec.coverage)
         return JSONResponse(facts | {"threshold": spec.threshold, "labels": list(spec.labels), "size": spec.size})
 
     async def metrics(self, request: Request) -> Response:

@@ -146,6 +146,15 @@ _SCHEMAS: dict[str, Any] = {
             "decision": {"enum": ["fractured", "not fractured", "abstain"]},
             "reason": _TEXT,
             "warnings": {"type": "array", "items": _TEXT},
+            "coverage": {
+                "type": "object",
+                "description": "Of a network that abstains by coverage: its level, and what is left open.",
+                "required": ["level", "open"],
+                "properties": {
+                    "level": {"type": "number", "minimum": 0, "maximum": 1},
+                    "open": {"type": "array", "items": {"enum": ["fractured", "not fractured"]}},
+                },
+            },
             "model": _TEXT,
             "model_sha256": _TEXT,
             "engine": _TEXT,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from edge_runtime.spec import ModelSpec
+from edge_runtime.spec import Coverage, ModelSpec
 from export.parity.measures import Parity
 
 PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "pillow")
@@ -33,6 +33,7 @@ class BundleFacts:
     folding: Folding
     tensors: dict[str, Any]  # of each model file, by its name, plain JSON types
     parity: Parity  # as it is stored, without times
+    coverage: dict[str, Coverage] = field(default_factory=dict)  # of each model file, by its name; empty: there is none
     answers: dict[str, Any] | None = None  # usual ones, as `export.bundle.usual_answers` counts them
 
     @property
@@ -58,5 +59,6 @@ class BundleFacts:
             "folding": {**self.folding.figures, "says": self.folding.says},
             "tensors": self.tensors,
             "parity": self.parity.to_dict(),
+            **({"coverage": {name: asdict(one) for name, one in self.coverage.items()}} if self.coverage else {}),
             **({} if self.answers is None else {"answers": self.answers}),
         }

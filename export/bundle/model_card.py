@@ -52,6 +52,7 @@ def model_card(facts: BundleFacts) -> str:
             f"Tells `{positive}` from `{negative}` in one grey image of {spec.size} x {spec.size} pixels "
             f"(aspect: {spec.aspect}, {spec.resampling}). Trained on: {spec.domain}s.",
             f"A probability from {spec.threshold:g} on means `{positive}`.",
+            *_coverage(facts),
             "",
             "## Intended use",
             "",
@@ -96,6 +97,17 @@ def model_card(facts: BundleFacts) -> str:
 def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
     head, *body = rows
     return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *body)]
+
+
+def _coverage(facts: BundleFacts) -> list[str]:
+    """A sentence of a network that abstains."""
+    if not facts.coverage:
+        return []
+    level, counts = next((one.level, one.radiographs) for one in facts.coverage.values())
+    return [
+        f"It abstains where that cannot be told: of each class at least {level:g} are never ruled out, for radiographs "
+        f"like those that were set aside for it ({counts[0]} and {counts[1]}; split-conformal, by class)."
+    ]
 
 
 def _markdown_intervals(parity: Parity) -> list[str]:

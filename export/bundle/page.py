@@ -71,6 +71,7 @@ def _contents(facts: BundleFacts, folder: Path) -> dict[str, Any]:
         "shift_caption": shift_caption(parity),
         "golden": _golden(facts, folder / FOLDER),
         "points": _points(facts),
+        "coverage": _coverage(facts),
         "files": _files(folder),
         "tried": table_of("Recipes tried", tried_table(parity)) if parity.tried else None,
         "tried_caption": tried_caption(parity) if parity.tried else "",
@@ -87,6 +88,19 @@ def _points(facts: BundleFacts) -> dict[str, Any] | None:
         for point in facts.spec.operating_points
     ]
     return table_of("Operating points", [head, *rows])
+
+
+def _coverage(facts: BundleFacts) -> dict[str, Any] | None:
+    if not facts.coverage:
+        return None
+    negative, positive = facts.spec.labels
+    head = ("file", "coverage", f"{negative} left open up to", f"{positive} left open from", "radiographs set aside")
+    rows = [
+        (name, f"{one.level:g}", f"{one.most_negative:.3f}", f"{one.least_positive:.3f}")
+        + (" and ".join(map(str, one.radiographs)),)
+        for name, one in facts.coverage.items()
+    ]
+    return table_of("Where each file abstains", [head, *rows])
 
 
 def _triple(found: tuple[float, float, float]) -> str:

@@ -47,8 +47,13 @@ def usual_answers(network: FloatNetwork, probabilities: Judge) -> dict[str, Any]
     if not decided_u8:
         log.warning("none of the run's radiographs is there: the bundle says nothing of usual answers; see --data")
         return None
+    # As a device counts its own: what gets no decision is abstained, for the gate or for the network's coverage.
     tenths = [
-        (False, *tenths_of((float(probability), seen["mean"], seen["deviation"])), 1)
+        (
+            bool(network.spec.doubt(float(probability))),
+            *tenths_of((float(probability), seen["mean"], seen["deviation"])),
+            1,
+        )
         for probability, seen in zip(
             probabilities(np.stack(decided_u8)), map(pixel_statistics, decided_u8), strict=True
         )

@@ -173,7 +173,7 @@ def _with_figures(found: Evaluation, request: EvaluationRequest, thresholds: Map
     return replace(
         found,
         radiographs=radiographs,
-        figures=figures_of(radiographs, request.prevalences),
+        figures=figures_of(radiographs, request.prevalences, found.spec.coverage),
         subgroups=subgroups_of(radiographs, columns),
         comparisons={
             name: comparison(radiographs, of(name, threshold), request.margin) for name, threshold in thresholds.items()

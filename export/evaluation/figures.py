@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from edge_runtime.spec import Coverage
 from train.figures.calibration import BINS, expected_calibration_error, net_benefit, reliability
+from train.figures.conformal import is_in_doubt, left_open
 from train.figures.differences import heterogeneity, holm, mcnemar
 from train.figures.proportions import share
 from train.figures.roc import compare_areas, delong
@@ -99,18 +101,22 @@ class Radiographs:
         return share(hits[among], None if self.patients is None else self.patients[among])
 
 
-def figures_of(radiographs: Radiographs, prevalences: Sequence[float] = ()) -> list[Figure]:
+def figures_of(
+    radiographs: Radiographs, prevalences: Sequence[float] = (), coverage: Coverage | None = None
+) -> list[Figure]:
     """All figures of labelled radiographs.
 
     Args:
         radiographs: both classes among them.
         prevalences: of fractures where the network is to work, for predictive values.
+        coverage: of the network; None: it has none.
     """
     positive, decided = radiographs.labels == 1, radiographs.decided
     shares = {
         "sensitivity": (decided, positive),
         "specificity": (~decided, ~positive),
         "accuracy": (decided == positive, np.ones_like(positive)),
+        **({} if coverage is None else _of_coverage(radiographs, coverage)),
     }
     draws, methods = _resampled(radiographs, prevalences), radiographs.methods
     return [
@@ -121,6 +127,20 @@ def figures_of(radiographs: Radiographs, prevalences: Sequence[float] = ()) -> l
         ),
         *(Figure(name, estimate, positive.size, *methods.resampled) for name, estimate in draws.items()),
     ]
+
+
+def _of_coverage(
+    radiographs: Radiographs, coverage: Coverage
+) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """(hits, among which) of each class: whether it is left open, and whether there is no decision."""
+    is_open = left_open(coverage, radiographs.probabilities)
+    doubt = is_in_doubt(coverage, radiographs.probabilities, radiographs.threshold)
+    found = {}
+    for label, name in ((1, "fractured"), (0, "not fractured")):
+        of_class = radiographs.labels == label
+        found[f"coverage of {name}, {coverage.level:g} wished"] = is_open[:, label], of_class
+        found[f"no decision for {name}, by coverage"] = doubt, of_class
+    return found
 
 
 def _resampled(radiographs: Radiographs, prevalences: Sequence[float]) -> dict[str, Estimate]:

@@ -24,8 +24,8 @@ class Answer:
 
     path: str  # as of the subject
     probabilities: Mapping[str, float]  # by model file, the one that decides first; empty: there is no answer
-    abstained: bool  # the radiograph gate had an objection
-    reason: str  # of it, or why there is no answer
+    abstained: bool  # no decision: the radiograph gate had an objection, or the network's coverage leaves it in doubt
+    reason: str  # of that, or why there is no answer
 
 
 class Judge(Protocol):
@@ -93,7 +93,9 @@ class InKeras:
         grey = preprocess(read_grey(source, self.spec.size), self.spec).astype(np.float32) / 255.0
         answers = self._model(np.repeat(grey[np.newaxis, ..., np.newaxis], 3, axis=-1), training=False)
         first = answers[0] if isinstance(answers, list | tuple) else answers
-        return float(np.asarray(first).ravel()[0]), False, ""
+        probability = float(np.asarray(first).ravel()[0])
+        doubt = self.spec.doubt(probability)
+        return probability, bool(doubt), doubt
 
 
 def judges_of(source: Path, engine: str = AUTO, gate: bool = True, point: str | None = None) -> dict[str, Judge]:

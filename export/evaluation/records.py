@@ -67,8 +67,11 @@ class Evaluation:
 
     @property
     def abstained(self) -> int:
-        """Images that are no radiographs, for the gate."""
-        return sum(answer.abstained for answer in self.answers)
+        """Images that are no radiographs, for the gate; not those that a coverage leaves in doubt."""
+        return sum(answer.abstained and not self._is_doubt(answer) for answer in self.answers)
+
+    def _is_doubt(self, answer: Answer) -> bool:
+        return answer.reason == self.spec.doubt(answer.probabilities[self.judged_by])
 
     @property
     def failed(self) -> list[Answer]:

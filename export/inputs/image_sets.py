@@ -60,6 +60,8 @@ def gather(request: ExportRequest, network: FloatNetwork) -> ImageSets:
         DataError: images are missing, altered or unfit.
     """
     calibration = _calibration(request, network) if request.int8 else None
+    if calibration is not None:
+        _refuse_set_aside(calibration, network)
     if network.leaked:
         log.warning("the run's test images share radiographs with its training images: its figures flatter the network")
     if network.test:
@@ -189,6 +191,16 @@ def _calibration(request: ExportRequest, network: FloatNetwork) -> CalibrationSe
             raise DataError(f"{message}; {insist}")
         log.warning(f"{message}; done all the same, because of --calibrate-with-phantoms")
     return calibration
+
+
+def _refuse_set_aside(calibration: CalibrationSet, network: FloatNetwork) -> None:
+    """Refuses calibration images among those that a run has set aside for its coverage."""
+    shared = rows_shared_with(calibration, (image.sha256 for image in network.aside), ())
+    if shared:
+        raise DataError(
+            f"{calibration.folder}: {len(shared)} of {len(calibration)} calibration images were set aside for the "
+            "coverage, whose limits may rest on nothing else; choose training images"
+        )
 
 
 def _disjoint(calibration: CalibrationSet, network: FloatNetwork, images_u8: NDArray[np.uint8]) -> CalibrationSet:

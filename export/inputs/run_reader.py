@@ -21,6 +21,7 @@ from edge_runtime.images import read_grey
 from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
 from export.inputs.foreign.archive import input_side, is_saved_model
+from train.audit.levels import COVERAGE
 
 MODEL = "model.keras"
 SPEC = "spec.json"
@@ -55,6 +56,7 @@ class FloatNetwork:
     train: tuple[LabelledImage, ...] = ()  # the splits; empty for a network made elsewhere
     val: tuple[LabelledImage, ...] = ()  # chose the best epoch; may be empty
     test: tuple[LabelledImage, ...] = ()  # chose nothing
+    aside: tuple[LabelledImage, ...] = ()  # of a run with a coverage: for its limits, and nothing else
     positive: int | None = None  # unit of a network made elsewhere that is the positive class; None: the last of two
     classes: int = 2  # that a user named of a network made elsewhere
 
@@ -146,6 +148,8 @@ def _read_elsewhere(source: Path, side: int, path: Path | None, classes: Classes
         if classes != Classes(positive=classes.positive):
             raise DataError(f"--spec {path}: says labels, threshold and aspect itself; leave those options out")
         spec = _read_spec(path)
+        if spec.coverage is not None:
+            raise DataError(f"{path}: field coverage: its limits are those of another file; only a run can have one")
         if spec.size != side:
             raise ModelError(f"{path}: field size is {spec.size}; {side} was expected, as the network's input is")
         names = spec.labels
@@ -179,6 +183,7 @@ def _read_run(folder: Path) -> FloatNetwork:
         train=splits.get("train", ()),
         val=splits.get("val", ()),
         test=splits["test"],
+        aside=splits.get(COVERAGE, ()),
     )
 
 

@@ -17,9 +17,9 @@ from edge_runtime.bundle import open_model
 from edge_runtime.embedded_spec import embed, read_embedded_spec
 from edge_runtime.errors import ImageError, ModelError
 from edge_runtime.images import read_grey
-from edge_runtime.predictor import OF_PHANTOM_WARNING, PHANTOM_WARNING
+from edge_runtime.predictor import OF_PHANTOM_WARNING, PHANTOM_WARNING, TURNED_WARNING
 from edge_runtime.preprocess import preprocess
-from edge_runtime.spec import OperatingPoint
+from edge_runtime.spec import Coverage, OperatingPoint
 from train.phantom.dataset import write_images
 
 
@@ -148,6 +148,21 @@ def test_a_network_of_radiographs_says_so_where_the_image_is_a_generated_phantom
     ]
     Image.open(phantom).save(tmp_path / "plain.png")
     assert OF_PHANTOM_WARNING not in Predictor(of_radiographs).predict(tmp_path / "plain.png").warnings
+
+
+def test_a_coverage_withholds_what_it_leaves_in_doubt(tiny_bundle, golden_images):
+    opened = open_model(tiny_bundle)
+    plain = [Predictor(opened).predict(path) for path in golden_images]
+    wide = Coverage(0.95, max(one.probability for one in plain), 0.0, (60, 60))
+    judged = Predictor(replace(opened, spec=replace(opened.spec, coverage=wide))).predict(golden_images[0], turns=2)
+    assert (judged.decision, judged.reason) == ("abstain", "at a coverage of 0.95 both classes are possible")
+    assert judged.to_dict()["coverage"] == {"level": 0.95, "open": ["not fractured", "fractured"]}
+    assert TURNED_WARNING in judged.warnings and judged.label == plain[0].label
+    sure = replace(wide, most_negative=0.0)
+    found = Predictor(replace(opened, spec=replace(opened.spec, threshold=0.001, coverage=sure)))
+    assert found.predict(golden_images[0]).to_dict()["coverage"]["open"] == ["fractured"]
+    assert found.predict(golden_images[0]).decision == "fractured"
+    assert "coverage" not in plain[0].to_dict() and TURNED_WARNING not in plain[0].warnings
 
 
 def test_an_operating_point_decides(tiny_bundle, golden_images):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.errors import ModelError
-from edge_runtime.spec import ModelSpec, OperatingPoint, Tensor
+from edge_runtime.spec import Coverage, ModelSpec, OperatingPoint, Tensor
 
 TENSORS = (Tensor("grey", "int8", 1 / 255, -128), Tensor("probability", "int8", 1 / 256, -128))
 SPEC = ModelSpec("cnn", 96, "pad", "bilinear", ("nicht gebrochen", "gebröchen"), 0.37, "radiograph")
@@ -156,3 +156,41 @@ def test_operating_points_are_named_in_one_line():
     point = OperatingPoint("two\nlines", 0.4, (0.9, 0.8, 0.95), (0.7, 0.6, 0.8))
     with pytest.raises(ModelError, match=r"two\\nlines"):
         replace(SPEC, operating_points=(point,)).at_operating_point("other")
+
+
+COVERED = replace(SPEC, threshold=0.5, coverage=Coverage(0.95, 0.6, 0.4, (60, 75)))
+
+
+def test_a_coverage_comes_back_and_a_spec_without_one_is_written_as_before():
+    assert ModelSpec.from_json(COVERED.to_json()) == COVERED
+    assert "coverage" not in SPEC.to_dict() and COVERED.shared == replace(SPEC, threshold=0.5)
+
+
+def test_no_decision_where_more_than_the_decided_class_or_another_or_none_is_left_open():
+    apart = replace(COVERED, coverage=Coverage(0.95, 0.3, 0.7, (60, 60)))
+    assert [COVERED.doubt(p) for p in (0.39, 0.61)] == ["", ""]
+    assert COVERED.doubt(0.4) == COVERED.doubt(0.6) == "at a coverage of 0.95 both classes are possible"
+    assert apart.doubt(0.5) == "at a coverage of 0.95 neither class is possible"
+    assert replace(apart, threshold=0.2).doubt(0.25) == (
+        "at a coverage of 0.95 only the class that the threshold rules out is possible"
+    )
+    assert SPEC.doubt(0.5) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"level": 1.0}, "level lies between"),
+        ({"most_negative": 1.1}, "most_negative is a probability"),
+        ({"least_positive": None}, "least_positive is a probability"),
+        ({"radiographs": [59, 60]}, "at least 60"),
+        ({"radiographs": [60, 60.0]}, "at least 60"),
+        ({"radiographs": 60}, "at least 60"),
+        ({"alpha": 0.05}, "unknown keys"),
+    ],
+)
+def test_a_wrong_coverage_is_refused(change, says):
+    record = COVERED.to_dict()
+    record["coverage"] |= change
+    with pytest.raises(ModelError, match=says):
+        ModelSpec.from_dict(record)

@@ -18,6 +18,7 @@ from tools.pi.emulator import BOOKWORM_32, CACHE, open_emulator
 
 WHEELS = CACHE / "wheels-armv7l"
 _BUILD_TOOLS = ("setuptools", "pybind11")
+_COMPILE_S = 7200  # five minutes on an idle machine, and more than half an hour on a busy one
 _WITHOUT = ("tiff", "webp", "avif", "freetype", "lcms", "jpeg2000", "imagequant", "xcb")
 
 
@@ -57,7 +58,7 @@ def _compile(sources: Path, built: Path) -> None:
     features = [part for name in _WITHOUT for part in ("-C", f"{name}=disable")]
     options = ["--no-index", "--find-links=/sources", "--no-deps", "--no-cache-dir", "--wheel-dir=/built", *features]
     command = ["env", "CC=gcc", "/usr/bin/python3", f"/sources/{pip.name}/pip", "wheel", *options]
-    done = emulator.run(BOOKWORM_32.processors[0], *command, f"/sources/{pillow.name}")
+    done = emulator.run(BOOKWORM_32.processors[0], *command, f"/sources/{pillow.name}", timeout=_COMPILE_S)
     if done.returncode:
         raise NotToBeHad(f"Pillow does not compile under emulation: {done.stderr.strip()[-2000:]}")
 

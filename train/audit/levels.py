@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from train.audit.classes import is_class_word, normalise
 
 SPLITS = ("train", "val", "test")
+COVERAGE = "coverage"  # a split that only edge-train makes: radiographs used for the limits of abstention alone
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",

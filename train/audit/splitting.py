@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
 from train.audit.inventory import ImageRecord, Inventory
-from train.audit.levels import SPLITS
+from train.audit.levels import COVERAGE, SPLITS
 from train.audit.wording import counted
 
 FRACTIONS = (0.7, 0.15, 0.15)  # of the radiographs: train, val, test
@@ -23,7 +23,7 @@ FRACTIONS = (0.7, 0.15, 0.15)  # of the radiographs: train, val, test
 class LeakMatrix:
     """How many radiographs stand in two splits at once; row and column order is `splits`."""
 
-    splits: tuple[str, ...]  # those that occur, in the order train, val, test
+    splits: tuple[str, ...]  # those that occur, in the order train, val, test, coverage
     files: tuple[tuple[int, ...], ...]  # [a][b]: files in a whose group has a file in b; [a][a]: all files in a
     groups: tuple[tuple[int, ...], ...]  # [a][b]: groups with files in both a and b; [a][a]: all groups in a
 
@@ -60,6 +60,7 @@ def split_by_group(
     groups: NDArray[np.int64],
     seed: int,
     fractions: tuple[float, float, float] = FRACTIONS,
+    coverage: float = 0.0,
 ) -> list[str]:
     """Split of each record: whole groups, stratified by label, the fractions counted in groups.
 
@@ -70,6 +71,7 @@ def split_by_group(
         groups: int64 (n,), group of each record.
         seed: of the shuffle.
         fractions: of train, val and test; their sum is 1.
+        coverage: set aside before, for a split of that name.
 
     Raises:
         DataError: the fractions do not add up, or a class has fewer than three independent radiographs.
@@ -83,7 +85,9 @@ def split_by_group(
         if len(members) + mixed < len(SPLITS) and stratum != _MIXED:
             found = counted(len(members), "independent radiograph")
             raise DataError(f"{inventory.labels[stratum]!r} has {found}; at least {len(SPLITS)} are needed to split")
-        split_of_group.update(zip(members, _allot(len(members), fractions), strict=True))
+        aside = round(len(members) * coverage)
+        others = _allot(len(members) - aside, fractions)
+        split_of_group.update(zip(members, [*others, *[COVERAGE] * aside], strict=True))
     return [split_of_group[group] for group in groups.tolist()]
 
 
@@ -119,7 +123,7 @@ def leak_matrix(splits: Sequence[str], groups: NDArray[np.int64]) -> LeakMatrix:
         splits: of each of n files.
         groups: int64 (n,), group of each file.
     """
-    names = tuple(split for split in SPLITS if split in set(splits))
+    names = tuple(split for split in (*SPLITS, COVERAGE) if split in set(splits))
     splits_of_group: defaultdict[int, set[str]] = defaultdict(set)
     for split, group in zip(splits, groups.tolist(), strict=True):
         splits_of_group[group].add(split)

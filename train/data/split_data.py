@@ -22,13 +22,15 @@ from train.audit import (
     take_inventory,
 )
 from train.audit.grouping import group_by_links, keep_together
+from train.audit.levels import COVERAGE, SPLITS
 from train.audit.patients import with_groups
 from train.audit.wording import counted
 from train.config import TrainConfig
 from train.data.boxes import boxes_of_rows
 from train.data.image_cache import cache_images
+from train.figures.conformal import one_of_each, require_enough
 
-NAMES = ("train", "val", "test")
+NAMES = (*SPLITS, COVERAGE)
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,21 @@ def load_split_data(
     splits = (
         split_by_folders(inventory)
         if config.split == "folders"
-        else split_by_group(inventory, together, config.seed, config.fractions)
+        else split_by_group(inventory, together, config.seed, config.fractions, _aside(config))
     )
     labels = np.array([record.label for record in inventory.records], np.int64)
     _check_classes(np.array(splits), labels, inventory)
+    if config.coverage is not None:
+        aside = np.array(splits) == COVERAGE
+        found = np.bincount(labels[aside][one_of_each(together[aside], labels[aside])], minlength=2)
+        require_enough((int(found[0]), int(found[1])), config.coverage, inventory.labels)
     leak = leak_matrix(splits, together)
     _check_leak(leak, config)
     cached = cache_images(inventory, make_spec(inventory.labels), lambda done, total: progress("resizing", done, total))
     boxes = boxes_of_rows(inventory, cached.row_of_record, config.image_size, config.aspect)
-    found = np.array(splits)
-    return SplitData(inventory, groups, together, found, leak, cached.images_u8, cached.row_of_record, labels, boxes)
+    return SplitData(
+        inventory, groups, together, np.array(splits), leak, cached.images_u8, cached.row_of_record, labels, boxes
+    )
 
 
 def is_phantoms(root: Path) -> bool:
@@ -105,8 +112,12 @@ def is_phantoms(root: Path) -> bool:
     return (root / phantom.DATASET_JSON).is_file()
 
 
+def _aside(config: TrainConfig) -> float:
+    return 0.0 if config.coverage is None else config.coverage_fraction
+
+
 def _check_classes(splits: NDArray[np.str_], labels: NDArray[np.int64], inventory: Inventory) -> None:
-    for split in NAMES:
+    for split in SPLITS:
         for label, name in enumerate(inventory.labels):
             if not np.any((splits == split) & (labels == label)):
                 raise DataError(

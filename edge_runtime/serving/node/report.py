@@ -12,7 +12,7 @@ _SCHEME = "99FRACTEDGE"  # of codes that no published scheme has
 _DECISIONS = {
     "fractured": ("fracture", "Suspected fracture"),
     "not fractured": ("no-fracture", "No fracture suspected"),
-    "abstain": ("abstain", "No decision: not judged"),
+    "abstain": ("abstain", "No decision"),
 }
 _NOTE = "Research use only: not a medical device."
 _OF_PHANTOMS = " The network learnt from drawn phantoms: this says nothing about a patient."

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
+from edge_runtime.spec import Coverage
 from export.evaluation.figures import Radiographs, comparison, figures_of, interactions, subgroups_of
 
 
@@ -82,3 +83,19 @@ def test_a_network_is_not_inferior_to_itself_and_not_shown_to_be_where_it_is_wor
     worse = Radiographs(good.labels, good.probabilities * 0.3 + noise * 0.7, 0.5)
     told = comparison(worse, good, 0.02)
     assert not told["not_inferior"] and told["auc_difference"]["value"] < -0.05
+
+
+def test_coverage_and_abstentions_are_told_by_class():
+    labels = np.repeat([1, 0], [10, 20])
+    probabilities = np.r_[np.repeat([0.9, 0.5, 0.1], [7, 2, 1]), np.repeat([0.9, 0.5, 0.1], [1, 4, 15])]
+    coverage = Coverage(0.95, 0.5, 0.4, (60, 60))
+    figures = {one.name: one for one in figures_of(Radiographs(labels, probabilities, 0.45), (), coverage)}
+    expected = {
+        "coverage of fractured, 0.95 wished": (0.9, 10),
+        "no decision for fractured, by coverage": (0.2, 10),
+        "coverage of not fractured, 0.95 wished": (0.95, 20),
+        "no decision for not fractured, by coverage": (0.2, 20),
+    }
+    found = {name: (figures[name].estimate.value, figures[name].n) for name in expected}
+    assert found == {name: (pytest.approx(value), n) for name, (value, n) in expected.items()}
+    assert not any("coverage" in one.name for one in figures_of(Radiographs(labels, probabilities, 0.45)))

@@ -84,3 +84,15 @@ def test_leak_matrix_counts_files_and_groups() -> None:
 def test_folders_are_needed_to_split_by_folders(data: Path) -> None:
     with pytest.raises(DataError, match="--split grouped"):
         split_by_folders(take_inventory(data))
+
+
+def test_what_is_set_aside_for_coverage_is_whole_groups_of_both_classes_and_in_no_other_split() -> None:
+    inventory = make_inventory(300)
+    groups = group_by_links(inventory, ())
+    splits = split_by_group(inventory, groups, 1, coverage=0.2)
+    leak = leak_matrix(splits, groups)
+    assert leak.splits == ("train", "val", "test", "coverage") and leak.leaking_groups == 0
+    assert [leak.groups[i][i] for i in range(4)] == [168, 36, 36, 60]
+    labels = np.array([record.label for record in inventory.records])
+    aside = np.array(splits) == "coverage"
+    assert labels[aside].mean() == labels.mean()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DataError, GateError
-from train.data.split_data import NAMES, is_phantoms, load_split_data
+from train.audit.levels import SPLITS as NAMES
+from train.data.split_data import is_phantoms, load_split_data
 from train.engine import make_spec
 
 
@@ -55,6 +56,13 @@ def test_a_split_by_radiograph_shares_no_group(pooled, small_config):
     assert all(groups.values())
     assert not groups["train"] & groups["test"] and not groups["train"] & groups["val"]
     assert not groups["val"] & groups["test"]
+
+
+def test_a_coverage_needs_radiographs_of_its_own(pooled, small_config):
+    with pytest.raises(DataError, match="10 radiographs of 'not_fractured' were set aside for it; 60 are needed"):
+        load(pooled, small_config(split="grouped", coverage=0.95, coverage_fraction=0.2))
+    with pytest.raises(DataError, match="--coverage: needs --split grouped"):
+        small_config(split="folders", coverage=0.95)
 
 
 def test_the_pictures_of_a_split_have_the_labels_of_their_files(phantoms, small_config):
