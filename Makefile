@@ -8,7 +8,7 @@ DEMO ?= demo
 READY := $(VENV)/.ready
 TFLITE_READY := $(TFLITE_VENV)/.ready
 
-.PHONY: setup setup-tflite demo model test test-slow parity lint docs bench soak coverage fuzz pi pi-short armhf-wheels release lock clean
+.PHONY: setup setup-tflite demo model test test-slow parity lint docs bench soak coverage fuzz pi pi-short boot armhf-wheels release lock clean
 
 setup: $(READY)
 
@@ -97,6 +97,10 @@ pi: setup
 # The least of it: LiteRT, one processor, ten images of a tiny network.
 pi-short: setup
 	$(BIN)/python -m tools.pi.proof --short tests/edge_runtime/golden/tiny_bundle
+
+# A package of the shipped network under a real systemd, in namespaces of its own: needs root, and fetches Debian once.
+boot: setup
+	$(BIN)/python -m tools.pi.boot_proof
 
 # For packages with --target armv7l: Pillow has no wheel for 32-bit ARM and is compiled under emulation.
 armhf-wheels: setup

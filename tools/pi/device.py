@@ -79,9 +79,7 @@ def install(system: System, engine: str, bundle: Path, folder: Path) -> Device:
     """
     (folder / "opt").mkdir(parents=True)
     device = Device(open_emulator(system, {folder: "/work", folder / "opt": "/opt"}), engine, folder)
-    wheels = (
-        armhf_wheels() if system is BOOKWORM_32 else _kept_wheels(machine_for(system.target, system.python, engine))
-    )
+    wheels = armhf_wheels() if system is BOOKWORM_32 else kept_wheels(machine_for(system.target, system.python, engine))
     command = [Path(sys.executable).with_name("edge-export"), bundle, "--package", folder / "pi.zip"]
     options = ["--target", system.target, "--python", system.python, "--engine", engine, "--wheels", wheels]
     subprocess.run([*command, *options], check=True, stdout=sys.stderr)
@@ -187,7 +185,7 @@ def _must_bite(device: Device, processor: str, limit: MemoryLimit) -> None:
         raise WentWrong(f"a process of more than {MEMORY_MB} MB lived under the limit ({limit.kind})")
 
 
-def _kept_wheels(machine: Machine) -> Path:
+def kept_wheels(machine: Machine) -> Path:
     """Every wheel of a machine; downloaded at the first time, and when a version has changed."""
     pins = pinned_versions(machine)
     kept = CACHE / f"wheels-{machine.target.name}-{machine.python}-{machine.engine}"
