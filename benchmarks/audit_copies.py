@@ -2,6 +2,7 @@
 
     python -m benchmarks.audit_copies                                                 # on phantoms, drawn for this
     python -m benchmarks.audit_copies --source $EDGE_DATA/fracatlas --half judge
+    python -m benchmarks.audit_copies --rotations --alone                             # rotated copies, edge-audit alone
 
 Thresholds were chosen on `--half choose`; `--half judge` holds the other images. Each source gets one copy of one
 kind, so no copy is found through another. Sources with identical pixels are taken once; every link between two
@@ -23,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.other_finders import Pairs, other_finders
-from benchmarks.planted_copies import other_kinds, rotation_kinds
+from benchmarks.planted_copies import Kind, other_kinds, rotation_kinds
 from edge_runtime.errors import EdgeError
 from edge_runtime.images import find_images, read_grey
 from train.audit import group_images, take_inventory
@@ -43,14 +44,15 @@ COPIES_IN_FRACATLAS = frozenset(
 )
 
 
-def plant(source: Path, folder: Path, half: str | None, seed: int, limit: int | None) -> dict[str, str]:
+def plant(
+    source: Path, folder: Path, half: str | None, seed: int, limit: int | None, kinds: dict[str, Kind]
+) -> dict[str, str]:
     """Writes sources and their copies, and returns the kind of each copy by its stem."""
     paths = find_images([source])
     np.random.default_rng(HALVES_SEED).shuffle(paths)
     if half is not None:
         paths = paths[: len(paths) // 2] if half == "choose" else paths[len(paths) // 2 :]
     np.random.default_rng(seed).shuffle(paths)
-    kinds = rotation_kinds() | other_kinds()
     names, seen, planted = list(kinds), set(), {}
     for path in paths[:limit]:
         try:
@@ -119,6 +121,8 @@ def main() -> None:
     parser.add_argument("--half", choices=("choose", "judge"), default="judge")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, help="take no more sources than this")
+    parser.add_argument("--rotations", action="store_true", help="plant the kinds that are rotations alone")
+    parser.add_argument("--alone", action="store_true", help="judge edge-audit alone")
     parser.add_argument(
         "--imagededup-python", metavar="PYTHON", help="a Python that has imagededup, if this one has not"
     )
@@ -126,6 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()
     figures: dict[str, object] = {}
+    kinds = rotation_kinds() if options.rotations else rotation_kinds() | other_kinds()
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as drawn:
         folder = Path(name)
         (folder / "normal").mkdir()
@@ -133,9 +138,10 @@ def main() -> None:
         # Phantoms need no halves: what was chosen on them was chosen on another seed.
         half = options.half if options.source else None
         source = options.source or draw_phantoms(Path(drawn), options.phantoms, options.phantom_seed)
-        planted = plant(source, folder, half, options.seed, options.limit)
+        planted = plant(source, folder, half, options.seed, options.limit, kinds)
         print(f"{len(planted)} sources, one copy each, {len(set(planted.values()))} kinds")
-        methods = [("edge-audit", find_with_audit), *other_finders(options.imagededup_python, options.weights)]
+        others = [] if options.alone else other_finders(options.imagededup_python, options.weights)
+        methods = [("edge-audit", find_with_audit), *others]
         for title, find in methods:
             start, start_cpu = time.perf_counter(), sum(os.times()[:4])
             found = find(folder)

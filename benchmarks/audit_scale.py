@@ -2,6 +2,7 @@
 
     python -m benchmarks.audit_scale                                        # 1,000, 10,000 and 100,000 simulated images
     python -m benchmarks.audit_scale --images 1000000 --folder /large/disk  # 11 GB of descriptors, 4 GB of index
+    python -m benchmarks.audit_scale --memory --views 2 --images 100000     # peak memory alone, in a tenth of the time
     python -m benchmarks.audit_scale --phantoms --images 1000 10000         # edge-audit on files
 
 The descriptors are unit vectors of the real size and number a view, drawn around cluster centres so that they are as
@@ -10,6 +11,9 @@ audit reads them. Decoding and comparing are linear in the number of images (eac
 neighbours at most), so this search is what could grow faster. Shown: seconds, seconds / (n log n), the share of planted
 copies found among the candidates, peak memory of a process that does nothing else, and how many distances one question
 costs: the part of the growth that is the algorithm's and not the memory's.
+
+`--memory`: the graph is built and asked with as little search as will do. It holds as many edges in as much memory, but
+worse ones: seconds and copies found then say nothing about the audit. `--views 2`: of each image, as where not square.
 
 Phantoms: files of 192 pixels, ten of each phantom, turned by any angle; shown are the seconds and the peak memory of
 `edge-audit`, how many groups it finds, and how many there are.
@@ -34,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from train.audit.copies import neighbours
 from train.audit.copies.fingerprint import CENTRED, DIMENSIONS, DISCS
 from train.audit.copies.neighbours import build_index, find_candidates
 from train.phantom import draw
@@ -43,17 +48,18 @@ QUESTIONS, ANSWERS = 1_000, 24  # asked to count distances; answers to each, as 
 SPREAD, COPY_NOISE = 0.6, 0.12  # of an image around its pose, of a copy around its original; relative to a centre of 1
 BLOCK = 5_000  # images drawn at a time
 FILES_A_PHANTOM = 10
+LITTLE = 8  # candidates that the search keeps where memory alone is measured
 
 
 class Simulated:
-    """Descriptors in a file; copies stand at the end, in order."""
+    """Descriptors of views in a file; those of copies stand at the end, in order."""
 
-    def __init__(self, path: Path, images: int) -> None:
-        self.path, self.images, self.copies = path, images, images // 10
-        self.owners = np.arange(images, dtype=np.int32)
+    def __init__(self, path: Path, images: int, views: int = 1) -> None:
+        self.path, self.views, self.copies = path, images * views, images // 10 * views
+        self.owners = np.repeat(np.arange(images, dtype=np.int32), views)
 
     def __len__(self) -> int:
-        return self.images
+        return self.views
 
     def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
         row = len(DISCS) * DIMENSIONS
@@ -65,7 +71,7 @@ class Simulated:
     def draw(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         poses = unit(rng.standard_normal((POSES, DIMENSIONS), np.float32))
-        originals = self.images - self.copies
+        originals = self.views - self.copies
         with self.path.open("wb") as stream:
             for start in range(0, originals, BLOCK):
                 count = min(BLOCK, originals - start)
@@ -83,25 +89,28 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def measure_search(folder: Path, images: int, seed: int) -> dict[str, float]:
-    views = Simulated(folder / "descriptors", images)
+def measure_search(folder: Path, images: int, seed: int, views_an_image: int, memory: bool) -> dict[str, float]:
+    if memory:
+        neighbours._EXPANSION_ADD = neighbours._EXPANSION_SEARCH = LITTLE
+    views = Simulated(folder / "descriptors", images, views_an_image)
     views.draw(seed)
     start, start_cpu = time.perf_counter(), time.process_time()
     candidates = find_candidates(views, folder)
     seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = getrusage(RUSAGE_SELF).ru_maxrss / 1e3  # before the distances are counted, with an index of their own
-    low, high = np.minimum(candidates.first, candidates.second), np.maximum(candidates.first, candidates.second)
-    wanted = low < views.copies
-    found = np.sum(high[wanted] == low[wanted] + images - views.copies)
+    first, second = views.owners[candidates.first], views.owners[candidates.second]
+    low, high, copies = np.minimum(first, second), np.maximum(first, second), images // 10
+    wanted = low < copies
+    found = np.sum(high[wanted] == low[wanted] + images - copies)
     return {
         "images": images,
-        "vectors indexed": images * len(CENTRED),
+        "vectors indexed": len(views) * len(CENTRED),
         "seconds": seconds,
         "CPU seconds": cpu,
         "CPU microseconds / (n log2 n)": cpu * 1e6 / (images * math.log2(images)),
-        "copies found": float(found) / views.copies,
+        "copies found": float(found) / copies,
         "candidate pairs an image": len(low) / images,
-        "distances a question": distances_a_question(views) if images <= 100_000 else math.nan,
+        "distances a question": distances_a_question(views) if images <= 100_000 and not memory else math.nan,
         "peak MB": peak,
     }
 
@@ -162,6 +171,8 @@ def plant_one(job: tuple[Path, int, int, int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--views", type=int, default=1, help="of each simulated image")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory alone")
     parser.add_argument("--phantoms", action="store_true", help="draw files and audit them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where files are made for the time of the run")
@@ -176,7 +187,7 @@ def main() -> None:
             else:
                 # A process of its own: the peak of the one before would count for it.
                 with multiprocessing.get_context("spawn").Pool(1) as alone:
-                    rows.append(alone.apply(measure_search, given))
+                    rows.append(alone.apply(measure_search, (*given, options.views, options.memory)))
         print("  ".join(f"{name}: {value:.4g}" for name, value in rows[-1].items()), flush=True)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=2) + "\n")

@@ -22,7 +22,7 @@ from edge_runtime.errors import StorageError
 from edge_runtime.images import DECODING_VERSION
 from edge_runtime.whole_files import write_whole
 
-ALGORITHM_VERSION = 6  # of fingerprints and comparison: raise it, and old entries are not found any more
+ALGORITHM_VERSION = 7  # of fingerprints and comparison: raise it, and old entries are not found any more
 # Whoever decodes otherwise, our rules or another Pillow, makes entries of its own.
 DECODING = f"decoding {DECODING_VERSION}, Pillow {PIL.__version__}"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import mmap
 import threading
+import weakref
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -200,14 +202,28 @@ def _write_index(views: Described, shard: tuple[Path, int, int]) -> Path:
 
 def _open_index(path: Path) -> Any:
     """The index in a file, mapped and not read; each thread has its own, for a search is no matter of two threads."""
-    opened: dict[Path, Any] = vars(_OPENED).setdefault("indexes", {})
+    opened: dict[Path, tuple[mmap.mmap, Any]] = vars(_OPENED).setdefault("indexes", {})
     if path not in opened:
-        opened[path] = _usearch().Index.restore(str(path), view=True)
-        opened[path].expansion_search = _EXPANSION_SEARCH  # which a file does not hold
-    return opened[path]
+        mapping = _map(path)
+        index = _usearch().Index.restore(mapping, view=True)
+        index.expansion_search = _EXPANSION_SEARCH  # which a file does not hold
+        opened[path] = (mapping, index)
+    return opened[path][1]
+
+
+def _map(path: Path) -> mmap.mmap:
+    """A file in memory, one mapping for all threads: a page counts as often as it is mapped."""
+    with _MAPPING:
+        mapping = _MAPPED.get(path)
+        if mapping is None:
+            with path.open("rb") as stream:
+                mapping = _MAPPED[path] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return mapping
 
 
 _OPENED = threading.local()
+_MAPPED: weakref.WeakValueDictionary[Path, mmap.mmap] = weakref.WeakValueDictionary()  # as long as a thread has it open
+_MAPPING = threading.Lock()
 
 
 def _usearch() -> Any:

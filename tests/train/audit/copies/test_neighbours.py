@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +94,23 @@ def test_half_floats_find_the_copies_too(simulated: Simulated, tmp_path: Path, m
     assert all(pairs[copy, IMAGES - COPIES + copy] == 0 for copy in range(COPIES))
     whole_bytes = len(simulated) * 5 * DIMENSIONS * 4
     assert next(tmp_path.iterdir()).stat().st_size < whole_bytes
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="tells what is mapped on Linux alone")
+def test_threads_share_one_mapping_of_an_index(simulated: Simulated, tmp_path: Path) -> None:
+    path = neighbours._write_index(simulated, (tmp_path / "index", 0, 100))
+    both = threading.Barrier(2)
+
+    def search(_: int) -> tuple[bytes, int]:
+        index = neighbours._open_index(path)
+        both.wait()  # each in a thread of its own
+        found = index.search(simulated.vectors(0, 9)[:, 0], 3, threads=1).keys.tobytes()
+        mapped = Path("/proc/self/maps").read_text().count(str(path))
+        both.wait()
+        return found, mapped
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(search, range(2))
+    assert first == second
+    assert first[1] == 1
+    assert str(path) not in Path("/proc/self/maps").read_text()  # goes with the threads
