@@ -50,18 +50,19 @@ def _named(context: click.Context, parameter: click.Parameter, text: str | None)
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="RUN|MODEL.keras|BUNDLE", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="RUN|MODEL|BUNDLE", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=_FOLDER, help="Bundle to write; an earlier bundle there is replaced.")
 @click.option("--name", callback=_named, help="Of the network, in every answer. [default: the run's, or the file's]")
 @click.option("--int8", is_flag=True, help="Write int8 files too; without it float files only.")
 @click.option("--allow-mixed", is_flag=True, help="Leave in float what a format cannot hold: model_mixed files.")
 @click.option("--calibration", type=_FOLDER, help="Calibration images, in place of the run's own.")
 @click.option("--data", type=_FOLDER, help="Folder of the radiographs, where it has moved since training.")
-@click.option("--spec", type=_FILE, help="Spec of a network made elsewhere, in place of the five options below.")
+@click.option("--spec", type=_FILE, help="Spec of a network made elsewhere, in place of the six options below.")
 @click.option("--labels", default="", callback=_parse_labels, help="Its classes in its own order: NEGATIVE,POSITIVE.")
 @click.option("--positive", help="Which of the labels is the positive class; needed where there are three or more.")
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of its decision. [0.5]")
 @click.option("--aspect", type=click.Choice(ASPECTS), help="How images become square. [stretch, as Keras' loaders do]")
+@click.option("--size", type=click.IntRange(8, 4096), help="Of its square image, pixels; needed where it takes any.")
 @click.option("--input-range", type=click.Choice(RANGES), help="Values that it takes; without it, read from it.")
 @click.option(
     "--formats", default=",".join(FORMATS), show_default=True, callback=_parse_formats, help="Of model files."
@@ -72,7 +73,9 @@ def _named(context: click.Context, parameter: click.Parameter, text: str | None)
     type=click.FloatRange(0, min_open=True),
     help="Time that fine-tuning may take; without it, auto leaves fine-tuning out. Stopped, it can be gone on with.",
 )
-@click.option("--evaluate", type=_FOLDER, help="Images that judge a network made elsewhere; class folders label them.")
+@click.option(
+    "--evaluate", type=_FOLDER, help="Images that judge, in place of a run's test split; class folders label them."
+)
 @limit_options
 @click.option("--force", is_flag=True, help="Write a bundle that fails the gate, marked so.")
 @click.option("--calibrate-with-phantoms", is_flag=True, help="Though the network learnt from radiographs.")
@@ -83,9 +86,10 @@ def _named(context: click.Context, parameter: click.Parameter, text: str | None)
 def main(wide: bool, **options: Any) -> None:
     """Turns a trained network into a bundle of files for devices, and prints how they agree with it.
 
-    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL.keras with --labels or
-    --spec. With --package, the bundle also becomes one archive that installs on a machine without a network; a BUNDLE
-    is packaged as it is, and without any source the network that edge-infer brings along.
+    RUN is a folder written by edge-train. A network made elsewhere is given as MODEL, a .keras or .h5 file or the
+    folder of a SavedModel, with --labels or --spec. With --package, the bundle also becomes one archive that installs
+    on a machine without a network; a BUNDLE is packaged as it is, and without any source the network that edge-infer
+    brings along.
     """
     from export.quiet import quiet_converters
     from train.command_log import steps_on

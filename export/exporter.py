@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.bundle import FLOAT32, INT8
 from edge_runtime.drafts import clear_drafts
 from edge_runtime.errors import DataError
-from edge_runtime.hashing import sha256_of
 from edge_runtime.spec import ModelSpec
 from export.bundle.writer import new_bundle, refuse_foreign, write_manifest
+from export.inputs.foreign.archive import model_sha256
 from export.inputs.image_sets import ImageSet, choosing_images, read_training_images
 from export.inputs.opening import ExportInputs, open_inputs
 from export.limits import goal_of
@@ -229,7 +229,7 @@ def _facts(
         spec=network.spec,
         recipe=stored.recipe,
         calibration_sha256=() if calibration is None else calibration.sha256,
-        float_model_sha256=sha256_of(network.model),
+        float_model_sha256=model_sha256(network.model),
         leaked=network.leaked,
         folding=Folding(folding.to_dict(), str(folding)),
         tensors={path.name: spec.to_dict()["tensors"] for path, spec in specs.items()},

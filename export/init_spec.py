@@ -15,7 +15,7 @@ from edge_runtime.command import echo_result
 from edge_runtime.errors import DataError
 from edge_runtime.terminal_text import escaped
 
-_SAYING = ("source", "init_spec", "labels", "positive", "threshold", "aspect", "name")  # what a spec can hold
+_SAYING = ("source", "init_spec", "labels", "positive", "threshold", "aspect", "size", "name")  # what a spec can hold
 _LABELS = ("normal", "fractured")  # until the user says otherwise
 
 
@@ -48,15 +48,15 @@ def _refuse_others() -> None:
 
 
 def _print_spec(source: Path, labels: tuple[str, ...], name: str | None, **said: Any) -> None:
-    from export.inputs.foreign.archive import input_side
-    from export.inputs.run_reader import Classes
+    from export.inputs.run_reader import Classes, side_of
 
     if len(labels) > len(_LABELS):
         raise DataError(
             f"{len(labels)} labels: a spec names two classes; leave it out, and give --labels and --positive to the "
             "export itself"
         )
-    spec = Classes(labels or _LABELS, **said).spec(name or source.stem, input_side(source))
+    side = side_of(source, said["size"])
+    spec = Classes(labels or _LABELS, **said).spec(name or source.stem, side)
     record = {key: value for key, value in spec.to_dict().items() if key not in ("tensors", "version")}
     echo_result(json.dumps(record, indent=2, ensure_ascii=False))
     if not labels:

@@ -18,7 +18,7 @@ RANGES = ("0..1", "0..255", "-1..1")  # values that a network made elsewhere may
 class ExportRequest:
     """What a user asks of one export."""
 
-    source: Path  # run folder, or `.keras` file
+    source: Path  # run folder, `.keras` or `.h5` file, or SavedModel
     out: Path  # bundle to write
     name: str | None = None  # of the network; None: as its spec says
     int8: bool = False  # make the int8 files too
@@ -29,7 +29,7 @@ class ExportRequest:
     formats: tuple[str, ...] = tuple(FORMATS)  # names of FORMATS
     recipe: str = AUTO  # or one of export.quantize.recipes.NAMES
     budget_minutes: float | None = None  # of wall time for fine-tuning; None: `auto` does not try it
-    evaluate: Path | None = None  # folder of images that judge a network made elsewhere
+    evaluate: Path | None = None  # folder of images that judge; None takes the test split of a run
     limits: Limits = Limits()  # of the gate
     force: bool = False  # write a bundle that fails the gate, marked so
     calibrate_with_phantoms: bool = False  # although the network was trained on radiographs
@@ -37,6 +37,7 @@ class ExportRequest:
     positive: str | None = None  # which of them is the positive one; None: the last of two
     threshold: float | None = None  # of its decision; None: 0.5
     aspect: str | None = None  # of edge_runtime.spec.ASPECTS; None: `stretch`, as the loaders of Keras do
+    size: int | None = None  # of its square image, pixels, where it takes any
     input_range: str | None = None  # values that it takes, `0..1`, `0..255` or `-1..1`; None: read from the network
 
     def refuse_ignored(self, is_run: bool) -> None:
@@ -60,6 +61,7 @@ class ExportRequest:
             "--positive": self.positive is not None,
             "--threshold": self.threshold is not None,
             "--aspect": self.aspect is not None,
+            "--size": self.size is not None,
             "--input-range": self.input_range is not None,
         }
         for options, needless, why in (

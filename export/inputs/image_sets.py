@@ -64,15 +64,13 @@ def gather(request: ExportRequest, network: FloatNetwork) -> ImageSets:
         _refuse_set_aside(calibration, network)
     if network.leaked:
         log.warning("the run's test images share radiographs with its training images: its figures flatter the network")
+    if request.evaluate is not None:
+        return ImageSets(_given_images(request.evaluate, network, calibration), True, calibration)
     if network.test:
-        if request.evaluate is not None:
-            raise DataError(f"--evaluate {request.evaluate}: a run is judged on its own test split; leave it out")
         judging = _judging_split(request, network)
         if calibration is not None:
             calibration = _disjoint(calibration, network, judging.images_u8)
         return ImageSets(judging, True, calibration)
-    if request.evaluate is not None:
-        return ImageSets(_given_images(request.evaluate, network, calibration), True, calibration)
     if calibration is None:
         return ImageSets(ImageSet("phantoms", draw_candidates(network.spec), None), True)
     log.warning("no test images: the files are compared on the calibration images, which flatters them; see --evaluate")
@@ -154,7 +152,7 @@ def _one_of_each_group_first(images: Sequence[LabelledImage]) -> list[LabelledIm
 
 
 def _given_images(folder: Path, network: FloatNetwork, calibration: CalibrationSet | None) -> ImageSet:
-    """Images given to judge a network made elsewhere; none is a calibration image."""
+    """Images given to judge; none is a calibration image, nor one that trained or chose anything in a run."""
     given = load_folder(folder, network.spec, fewest=1, kind="evaluation")
     if calibration is not None:
         shared = rows_shared_with(given, (*calibration.sha256, *calibration.source_sha256), calibration.images_u8)
@@ -163,6 +161,12 @@ def _given_images(folder: Path, network: FloatNetwork, calibration: CalibrationS
                 f"{folder}: {len(shared)} of {len(given)} evaluation images are calibration images; "
                 "a file cannot be judged on what it was made with, remove them from one of the two folders"
             )
+    learnt = rows_shared_with(given, (image.sha256 for image in (*network.train, *network.val)), ())
+    if learnt:
+        raise DataError(
+            f"{folder}: {len(learnt)} of {len(given)} evaluation images trained the run or chose among its epochs; "
+            "leave these out"
+        )
     return as_images("evaluation images", given)
 
 

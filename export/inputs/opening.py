@@ -32,7 +32,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         DataError: images are missing, altered or unfit.
         ModelError: the network or its spec is missing or damaged, or has a part that cannot be exported.
     """
-    classes = Classes(request.labels, request.positive, request.threshold, request.aspect)
+    classes = Classes(request.labels, request.positive, request.threshold, request.aspect, request.size)
     network = open_network(request.source, request.spec, request.data, classes)
     request.refuse_ignored(is_run=network.data_root is not None)
     if request.name is not None:
@@ -42,7 +42,9 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         log.info("taking the network apart")
         from export.inputs.foreign import float_layers, reading
 
-        foreign = reading.prepare(network.model, network.positive, request.input_range, network.classes)
+        foreign = reading.prepare(
+            network.model, network.positive, request.input_range, network.classes, network.spec.size
+        )
         if request.int8 and not request.allow_mixed:
             float_layers.require_int8(foreign.model, [FORMATS[name] for name in request.formats])
     log.info("reading images")

@@ -69,6 +69,7 @@ class Classes:
     positive: str | None = None  # one of them; None: the last of two
     threshold: float | None = None  # None: 0.5
     aspect: str | None = None  # None: `stretch`
+    size: int | None = None  # side of its square image, pixels; None: its input says it
 
     def spec(self, name: str, side: int) -> ModelSpec:
         """The spec that these make.
@@ -91,10 +92,10 @@ class Classes:
 
 
 def open_network(source: Path, spec: Path | None, data: Path | None, classes: Classes | None = None) -> FloatNetwork:
-    """The network in a run folder, or in a `.keras` or `.h5` file.
+    """The network in a run folder, a `.keras` or `.h5` file, or a SavedModel.
 
     Args:
-        source: run folder, or `.keras` file.
+        source: of it.
         spec: spec of a model file; None for a run, or where `classes` say what it would.
         data: folder of the radiographs where they are not where they were in training.
         classes: what a user said of a network made elsewhere.
@@ -110,8 +111,7 @@ def open_network(source: Path, spec: Path | None, data: Path | None, classes: Cl
         return network if data is None else replace(network, data_root=data)
     if data is not None:
         raise DataError(f"--data {data}: needs a run folder, whose {SPLIT} says which images are for testing")
-    side = input_side(source)
-    return _read_elsewhere(source, side, spec, classes or Classes())
+    return _read_elsewhere(source, spec, classes or Classes())
 
 
 def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArray[np.uint8]:
@@ -141,20 +141,40 @@ def read_images(network: FloatNetwork, images: Sequence[LabelledImage]) -> NDArr
     return images_u8
 
 
-def _read_elsewhere(source: Path, side: int, path: Path | None, classes: Classes) -> FloatNetwork:
+def side_of(source: Path, told: int | None) -> int:
+    """The side of the square image that a network made elsewhere takes, pixels.
+
+    Args:
+        source: model file or SavedModel.
+        told: by its user; None: nothing.
+
+    Raises:
+        ModelError: its input is no square image, or one of another size than was told.
+        DataError: it takes images of any size, and nobody told which.
+    """
+    side = input_side(source)
+    if side is None and told is None:
+        raise DataError(f"{source}: takes images of any size; say which it learnt from, in pixels: --size 224")
+    if side is not None and told not in (None, side):
+        raise ModelError(f"{source}: its input is {side} x {side}, and --size says {told}; leave it out")
+    return side or int(told or 0)
+
+
+def _read_elsewhere(source: Path, path: Path | None, classes: Classes) -> FloatNetwork:
     """A network made elsewhere, with the spec that was given or that the options make."""
     names: tuple[str, ...]
     if path is not None:
         if classes != Classes(positive=classes.positive):
-            raise DataError(f"--spec {path}: says labels, threshold and aspect itself; leave those options out")
+            raise DataError(f"--spec {path}: says labels, size, threshold and aspect itself; leave those options out")
         spec = _read_spec(path)
         if spec.coverage is not None:
             raise DataError(f"{path}: field coverage: its limits are those of another file; only a run can have one")
-        if spec.size != side:
+        side = input_side(source)
+        if side not in (None, spec.size):
             raise ModelError(f"{path}: field size is {spec.size}; {side} was expected, as the network's input is")
         names = spec.labels
     else:
-        spec, names = classes.spec(source.stem, side), classes.labels
+        spec, names = classes.spec(source.stem, side_of(source, classes.size)), classes.labels
     return FloatNetwork(source, spec, positive=_place(classes.positive, names), classes=len(names))
 
 

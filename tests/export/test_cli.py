@@ -236,6 +236,7 @@ def test_a_network_made_elsewhere_needs_options_alone_and_a_constant_one_is_refu
         (("--budget-minutes", "1"), "--budget-minutes: is for int8 files: add --int8"),
         (("--int8", "--labels", "a,b"), "--labels: a run folder says that itself"),
         (("--int8", "--input-range", "0..1"), "--input-range: a run folder says that itself"),
+        (("--int8", "--size", "32"), "--size: a run folder says that itself"),
         (("--int8", "--recipe", "mse", "--budget-minutes", "1"), "--budget-minutes: recipe mse does not fine-tune"),
     ],
 )
@@ -252,6 +253,8 @@ def test_a_spec_to_fill_in_is_printed_and_one_that_is_wrong_names_its_field(make
     assert (written["size"], written["labels"], written["threshold"]) == (32, ["whole", "broken"], 0.5)
     assert "in the place of normal" in edge_export("--init-spec", network).stderr
     assert edge_export("--init-spec", network, "--int8").exit_code == 2
+    wrong = edge_export("--init-spec", network, "--size", "64")
+    assert wrong.exit_code == 3 and "its input is 32 x 32, and --size says 64" in wrong.stderr
     for change, says in (
         ({"labels": ["broken"]}, 'field labels: a list of two different names, .* such as \\["normal", "fractured"\\]'),
         ({"size": 64}, "field size is 64; 32 was expected"),

@@ -1,4 +1,4 @@
-"""What a model file holds, read without TensorFlow: a network that cannot be taken is refused at once.
+"""What a model file holds, read without its weights: a network that cannot be taken is refused at once.
 
 A `.keras` file is a ZIP with the network's structure as JSON, an `.h5` file has it as an attribute. Whatever is no
 layer of Keras itself would need its author's code, which is not here and would not be run if it were.
@@ -6,6 +6,7 @@ layer of Keras itself would need its author's code, which is not here and would 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ModelError
-
-SAVED_MODEL = "saved_model.pb"  # inside the folder of a SavedModel
+from edge_runtime.hashing import sha256_of
+from export.inputs.foreign.saved_model.signature import SAVED_MODEL, read_signature
 
 _CONFIG = "config.json"  # inside a `.keras` file
 _H5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -27,26 +28,36 @@ def is_saved_model(path: Path) -> bool:
     return (path / SAVED_MODEL).is_file()
 
 
-def input_side(path: Path) -> int:
-    """The side of the square image that a network takes, pixels, read from its file.
+def model_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a model file; of a SavedModel that of a list of its files, as `sha256sum` prints it."""
+    if not path.is_dir():
+        return sha256_of(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    listed = "".join(f"{sha256_of(one)}  {one.relative_to(path).as_posix()}\n" for one in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def input_side(path: Path) -> int | None:
+    """The side of the square image that a network takes, pixels, read from its file; None where it takes any.
 
     Raises:
-        ModelError: as `require_known_layers`, or its input is no square image of fixed size.
+        ModelError: as `require_known_layers`, or its input is no square image.
     """
+    shape = list(read_signature(path).shape) if is_saved_model(path) else _input_shape(path)
+    if not isinstance(shape, list) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ModelError(f"{path}: input {shape}; an image of (side, side, 3) or (side, side, 1) was expected")
+    if shape[1] != shape[2]:
+        raise ModelError(f"{path}: input {shape[1:]}; a square was expected")
+    return None if shape[1] is None else int(shape[1])
+
+
+def _input_shape(path: Path) -> list[Any] | None:
     shapes = [
         part["config"].get("batch_shape") or part["config"].get("batch_input_shape")
         for part in _parts(require_known_layers(path).get("config"))
         if isinstance(part.get("config"), dict) and part["class_name"] == "InputLayer"
     ]
-    shape = next((shape for shape in shapes if shape), None)
-    if not isinstance(shape, list) or len(shape) != 4 or shape[3] not in (1, 3):
-        raise ModelError(f"{path}: input {shape}; an image of (side, side, 3) or (side, side, 1) was expected")
-    if not isinstance(shape[1], int) or shape[1] != shape[2]:
-        raise ModelError(
-            f"{path}: input {shape[1:]}; a square of fixed size was expected, as keras.models."
-            "clone_model(model, input_tensors=keras.Input((224, 224, 3))) with the same weights has it"
-        )
-    return int(shape[1])
+    return next((shape for shape in shapes if shape), None)
 
 
 def require_known_layers(path: Path) -> dict[str, Any]:
@@ -55,8 +66,6 @@ def require_known_layers(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: no network, a subclassed one, or one with a layer of its author's own.
     """
-    if is_saved_model(path):
-        raise ModelError(f"{path}: a SavedModel, of which no layers are left; give model.save('NAME.keras')")
     if path.is_dir():
         raise ModelError(f"{path}: a folder that is no SavedModel ({SAVED_MODEL} is missing) and no run of edge-train")
     if not path.is_file():

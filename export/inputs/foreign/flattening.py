@@ -44,8 +44,12 @@ _MERGES = {"Add": layers.Add, "Multiply": layers.Multiply, "Subtract": layers.Su
 _SPATIAL = (1, 2)  # axes of images
 
 
-def flattened(model: keras.Model) -> keras.Model:
+def flattened(model: keras.Model, side: int | None = None) -> keras.Model:
     """The network as one flat graph in float32, with the outputs of the original.
+
+    Args:
+        model: functional or sequential.
+        side: of its image, pixels, where it takes any.
 
     Raises:
         ModelError: it has a part that is no graph, several inputs, or one that acts as in training.
@@ -55,7 +59,8 @@ def flattened(model: keras.Model) -> keras.Model:
     if len(model.inputs) != 1:
         names = ", ".join(tensor.name for tensor in model.inputs)
         raise ModelError(f"{model.name}: {len(model.inputs)} inputs ({names}); one image was expected")
-    start = keras.Input(model.inputs[0].shape[1:], name="image", dtype=_DTYPE)
+    *sides, channels = model.inputs[0].shape[1:]
+    start = keras.Input((*(one or side for one in sides), channels), name="image", dtype=_DTYPE)
     outputs = _Flattening().run(model, [start])
     return keras.Model(start, outputs, name=model.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge_runtime.errors import GateError, ModelError
-from export.inputs.foreign.archive import require_known_layers
+from export.inputs.foreign.archive import is_saved_model, require_known_layers
 from export.inputs.foreign.flattening import flattened
 from export.inputs.foreign.head import choose_output, ending, probability_of, require_classes, with_probability
 from export.inputs.foreign.input_scaling import RANGES, expected_range, from_grey
 from export.inputs.foreign.precision import flat_in_float64, with_precision
+from export.inputs.foreign.saved_model.exact_graph import ExactGraph
+from export.inputs.foreign.saved_model.flat_graph import flat_graph
+from export.inputs.foreign.saved_model.signature import read_signature
+from export.inputs.foreign.saved_model.translation import require_known, translated
 from train.metrics import auc
 
 log = logging.getLogger(__name__)
@@ -42,22 +47,27 @@ class ForeignNetwork:
     gives_logit: bool = False  # it ends in one unit without activation
 
 
-def prepare(path: Path, positive: int | None, input_range: str | None, classes: int | None = None) -> ForeignNetwork:
-    """The network of a `.keras` or `.h5` file, ready for export.
+def prepare(
+    path: Path, positive: int | None, input_range: str | None, classes: int | None = None, side: int | None = None
+) -> ForeignNetwork:
+    """The network of a `.keras` or `.h5` file or of a SavedModel, ready for export.
 
     Args:
-        path: of the file.
+        path: of the file, or of the folder.
         positive: see `head.with_probability`.
         input_range: of RANGES; None reads it from what the network does first.
         classes: how many its user named; None: not compared with its units.
+        side: of its image, pixels; None: its input says it.
 
     Raises:
         ModelError: it cannot be loaded, or has a part that cannot be exported.
     """
-    require_known_layers(path)
+    if not is_saved_model(path):
+        require_known_layers(path)
     tf.config.set_visible_devices([], "GPU")
     try:
-        return _prepared(_loaded(path), positive, input_range, classes)
+        original = _of_saved_model(path, side) if is_saved_model(path) else _of_file(path, side)
+        return _prepared(original, positive, input_range, classes)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # Keras and TensorFlow raise whatever they do; a line of it tells which layer
@@ -93,10 +103,45 @@ def require_best_range(
             )
 
 
+@dataclass(frozen=True)
+class _Original:
+    """A network as its file has it."""
+
+    flat: keras.Model  # the same, flat
+    exact: Callable[[NDArray[np.float64]], list[Any]]  # its own outputs of images (N, S, S, channels), in float64
+
+
+def _of_file(path: Path, side: int | None) -> _Original:
+    model = _loaded(path)
+    exact = with_precision(model, "float64")
+
+    def outputs(images: NDArray[np.float64]) -> list[Any]:
+        # An input may stand in a dict or a list; a sequential network takes a tensor.
+        given = (
+            images if isinstance(exact, keras.Sequential) else keras.tree.map_structure(lambda _: images, exact.input)
+        )
+        return list(keras.tree.flatten(exact(given, training=False)))
+
+    return _Original(flattened(model, side), outputs)
+
+
+def _of_saved_model(path: Path, side: int | None) -> _Original:
+    signature = read_signature(path)
+    if signature.others:
+        log.warning(f"output {signature.output} is taken, and {', '.join(signature.others)} left out")
+    height, width, channels = (axis or side for axis in signature.shape[1:])
+    if height is None or width is None or channels is None:
+        raise ModelError(f"input {signature.shape[1:]}; its size is not told")
+    graph, answer = flat_graph(path, signature)
+    require_known(graph)
+    exact = ExactGraph(graph, answer, (height, width, channels))
+    return _Original(flattened(translated(exact, path.name)), lambda images: [exact(images)])
+
+
 def _prepared(
-    original: keras.Model, positive: int | None, input_range: str | None, classes: int | None
+    original: _Original, positive: int | None, input_range: str | None, classes: int | None
 ) -> ForeignNetwork:
-    flat, chosen = choose_output(flattened(original))
+    flat, chosen = choose_output(original.flat)
     require_classes(flat, classes)
     activation = ending(flat)
     read = expected_range(flat)
@@ -122,7 +167,7 @@ def _loaded(path: Path) -> keras.Model:
 
 
 def _prove(
-    original: keras.Model,
+    original: _Original,
     model: keras.Model,
     chosen: int,
     activation: str,
@@ -130,17 +175,13 @@ def _prove(
     value_range: tuple[float, float],
 ) -> None:
     """Holds the prepared network to the original, both in float64, on images in the network's own range."""
-    _, side, _, channels = original.inputs[0].shape
+    _, side, _, channels = original.flat.inputs[0].shape
     grey = np.random.default_rng(_SEED).integers(0, 256, (_PROOF_IMAGES, side, side, 1)) / 255.0
     brightness = np.linspace(0.25, 1.0, _PROOF_IMAGES).reshape(-1, 1, 1, 1)
     grey = np.rint(grey * brightness * 255.0) / 255.0  # what a device can see, dark and bright
     low, high = value_range
     images = np.repeat(low + (high - low) * grey, channels, -1)
-    exact = with_precision(original, "float64")
-    # An input may stand in a dict or a list; a sequential network takes a tensor.
-    given = images if isinstance(exact, keras.Sequential) else keras.tree.map_structure(lambda _: images, exact.input)
-    scores = exact(given, training=False)
-    scores = np.asarray(keras.tree.flatten(scores)[chosen])
+    scores = np.asarray(original.exact(images)[chosen])
     expected = probability_of(scores, activation, positive)
     given = np.asarray(flat_in_float64(model)(grey, training=False))[:, 0]
     difference = float(np.abs(given - expected).max())

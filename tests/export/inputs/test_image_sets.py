@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from edge_runtime.errors import DataError
 from export.inputs.image_sets import gather
 from export.inputs.run_reader import open_network
 from export.request import AUTO, ExportRequest
@@ -34,3 +36,13 @@ def test_of_a_run_that_leaks_the_test_split_judges_alone(run, make_run):
     leaking = make_run("cnn", leaked=True)
     assert json.loads((leaking / "run.json").read_text())["leaked"]
     assert judging(leaking, recipe="minmax").name == "test split"
+
+
+def test_images_that_are_given_judge_a_run_unless_it_learnt_from_them(run, tmp_path):
+    for index in range(10):  # of the test split
+        shutil.copy(run / "data" / f"{index:03d}.png", tmp_path)
+    given = judging(run, evaluate=tmp_path)
+    assert (given.name, len(given.images_u8), given.labels) == ("evaluation images", 10, None)
+    shutil.copy(run / "data" / "030.png", tmp_path)  # of the validation split
+    with pytest.raises(DataError, match="1 of 11 evaluation images trained the run or chose among its epochs"):
+        judging(run, evaluate=tmp_path)

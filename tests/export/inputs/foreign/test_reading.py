@@ -165,7 +165,14 @@ def made(kind):
     return kind()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+# Others among these and in test_saved_model.py have the same parts, and are quick.
+ALSO_ELSEWHERE = (adapted, several, resized, grouped)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind in ALSO_ELSEWHERE), id=kind.__name__) for kind in KINDS],
+)
 def test_each_kind_answers_as_its_original_from_grey_alone(kind, tmp_path):
     expected_reading, positive, probability = KINDS[kind]
     original = made(kind)
