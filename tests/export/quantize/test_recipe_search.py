@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,6 +113,18 @@ def test_the_best_is_taken_where_none_has_margin(choosing, worst, order):
     choice = choosing(*order, limit=1.5 * worst["minmax"])
     assert choice.recipe == "minmax" and len(choice.tried) == 4
     assert "passed" in {row.outcome for row in choice.tried if row.chosen}
+
+
+def test_where_no_recipe_keeps_all_limits_the_percentile_decides_and_not_how_many_are_broken():
+    from export.quantize.recipe_search import _Attempt
+
+    def attempt(recipe, broken, *percentiles):
+        files = tuple(SimpleNamespace(percentile_99_difference=one) for one in percentiles)
+        return _Attempt(recipe, {}, files, broken, False, 1.0)
+
+    tried = [attempt("jumpy", 2, 0.232, 0.216), attempt("near", 5, 0.169, 0.136)]
+    assert min(tried, key=lambda one: one.rank).recipe == "near"
+    assert min([*tried, attempt("passes", 0, 0.3)], key=lambda one: one.rank).recipe == "passes"
 
 
 def test_a_recipe_that_cannot_quantise_the_network_is_noted_and_passed_over(choosing):
