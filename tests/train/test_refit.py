@@ -53,3 +53,11 @@ def test_what_is_no_finished_run_is_named(run, name):
     (run / name).write_text(json.dumps({"labels": np.arange(2).tolist()}))
     with pytest.raises(DataError, match="not a finished run"):
         read_finished_run(run)
+
+
+def test_a_run_with_a_coverage_is_not_fitted_again(run):
+    record = json.loads((run / "run.json").read_text())
+    record["config"] |= {"coverage": 0.95, "split": "grouped"}
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="has --coverage, whose radiographs would train too"):
+        read_finished_run(run)
