@@ -160,7 +160,7 @@ def _gating(one: Operation, gate: Any, tensor: str) -> str | None:
     if gate is None:
         return None
     if gate.op == "Sigmoid":
-        return "silu" if _full(gate.input[0]) == tensor else None
+        return "silu" if tensor in (_full(gate.input[0]), _times_one(one, gate.input[0])) else None
     relu, sixth = _tensor_and_number(one, gate)
     is_sixth = sixth is not None and np.isclose(1.0 / sixth if gate.op == "RealDiv" else sixth, 1 / 6)
     if gate.op not in ("Mul", "RealDiv") or not is_sixth or relu is None or relu.op != "Relu6":
@@ -169,6 +169,14 @@ def _gating(one: Operation, gate: Any, tensor: str) -> str | None:
     if total is None or total.op not in ("AddV2", "Add") or _tensor_and_number(one, total)[1] != 3.0:
         return None
     return "hard_silu" if tensor in map(_full, total.input) else None
+
+
+def _times_one(one: Operation, tensor: str) -> str | None:
+    """The tensor that another is the product with 1 of, as swish without a factor has it."""
+    node = one.writer(tensor)
+    if node is None or node.op != "Mul" or _tensor_and_number(one, node)[1] != 1.0:
+        return None
+    return next(_full(name) for name in node.input if one.constant(name) is None)
 
 
 def _tensor_and_number(one: Operation, node: Any) -> tuple[Any, float | None]:
