@@ -69,6 +69,7 @@ class TensorReader:
         self.indices = [self._entry, *_written_tensors(self._interpreter)]  # of the tensors, in order of writing
         self.logits, self.probabilities = _around_sigmoids(self._interpreter)  # indices
         self.moved = _moved(self._interpreter, self._entry)  # indices of those that hold the input, padded or reshaped
+        self.hard_swished = _read_only_by(self._interpreter, "HARD_SWISH")  # indices
 
     def read(self, image: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(index, values) of each tensor for one input, (1, S, S, 1)."""
@@ -110,6 +111,15 @@ def _moved(interpreter: Interpreter, entry: int) -> set[int]:
         if operator["op_name"] in _MOVING and int(operator["inputs"][0]) in moved:
             moved.update(int(index) for index in operator["outputs"])
     return moved
+
+
+def _read_only_by(interpreter: Interpreter, kind: str) -> set[int]:
+    """Indices of tensors that operators of one kind read, and no others."""
+    readers: dict[int, set[str]] = {}
+    for operator in interpreter._get_ops_details():
+        for index in operator["inputs"]:
+            readers.setdefault(int(index), set()).add(operator["op_name"])
+    return {index for index, kinds in readers.items() if kinds == {kind}}
 
 
 def _around_sigmoids(interpreter: Interpreter) -> tuple[set[int], set[int]]:

@@ -13,10 +13,13 @@ from train.int8.range_rules import BINS, is_flat, least_squares, without_tails
 # The logit is clipped where the probability, in steps of 1/255, hardly moves any more (0.0025 and 0.9975), so that its
 # 255 steps lie where decisions fall: overconfident networks have logits of -16 to 34, which would step by 0.2.
 LOGIT_REACH = 6.0
+# A hard swish, x * relu6(x + 3) / 6, is zero of all that is below -3. Where nothing else reads a tensor, its steps need
+# not go there: those of MobileNetV3Small, -7 to 7, become a quarter finer. A little beyond, for zero has to be a step.
+HARD_SWISH_BEGINS = -3.1
 
 
 def measure_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
-    """The smallest and the largest value of every tensor; of logits no more than LOGIT_REACH.
+    """The smallest and the largest value of every tensor; of logits and of what a hard swish reads, what counts.
 
     Args:
         float_tflite: file with one input.
@@ -30,6 +33,10 @@ def measure_ranges(float_tflite: bytes, inputs: Inputs) -> Ranges:
             highest[index] = max(highest[index], float(values.max()))
     found = {index: (lowest[index], highest[index]) for index in reader.indices}
     known = {index: _within_reach(*found[index]) for index in reader.logits}
+    for index in reader.hard_swished & found.keys():
+        lowest_read, highest_read = found[index]
+        if highest_read > HARD_SWISH_BEGINS:
+            known[index] = max(lowest_read, HARD_SWISH_BEGINS), highest_read
     return found | known | dict.fromkeys(reader.probabilities, (0.0, 1.0))
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from export.quantize.activation_ranges import least_squares_ranges, measure_ranges, percentile_ranges
+from export.quantize.activation_ranges import (
+    HARD_SWISH_BEGINS,
+    least_squares_ranges,
+    measure_ranges,
+    percentile_ranges,
+)
 from export.quiet import quiet_converters
 
 with quiet_converters():
@@ -65,3 +70,22 @@ def test_the_input_keeps_its_range_behind_a_border_though_bright_pixels_are_rare
     padding, *_ = Interpreter(model_content=content)._get_ops_details()
     assert padding["op_name"] == "PADV2"
     assert ranges[int(padding["inputs"][0])] == ranges[int(padding["outputs"][0])] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_hard_swish_alone_reads_is_covered_from_where_it_begins(alone):
+    grey = keras.Input((8, 8, 1), name="grey")
+    convolution = keras.layers.Conv2D(2, 1, name="spread")
+    spread = convolution(grey)
+    x = keras.layers.Activation("hard_silu")(spread)
+    x = x if alone else keras.layers.Concatenate()([x, spread])
+    network = keras.Model(grey, keras.layers.Dense(1, activation="sigmoid")(keras.layers.GlobalAveragePooling2D()(x)))
+    convolution.set_weights([np.array([[[[20.0, 4.0]]]]), np.array([-10.0, -2.0])])
+    with quiet_converters():
+        content = to_float_tflite(network)
+    images = [np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8, 1)] * 2
+    (first, *_) = Interpreter(model_content=content)._get_ops_details()
+    output = int(first["outputs"][0])
+    begin = HARD_SWISH_BEGINS if alone else -10.0
+    assert measure_ranges(content, lambda: iter(images))[output] == (begin, 10.0)
+    assert begin <= least_squares_ranges(content, lambda: iter(images))[output][0] < 0
