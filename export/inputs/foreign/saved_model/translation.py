@@ -64,7 +64,7 @@ class _Translation:
         constants = {_full(one) for node in exact.in_order for one in _data(node) if exact.is_constant(one)}
         self._constants = exact.constants(sorted(constants))
         self._values: dict[str, Value] = {}
-        self._names: Counter[str] = Counter()
+        self._taken = {"image"}  # names of layers
 
     def network(self, name: str) -> keras.Model:
         """The network."""
@@ -103,13 +103,18 @@ class _Translation:
         """A function that makes a layer, named after an operation."""
 
         def new(kind: Any, *arguments: Any, **options: Any) -> Any:
-            wanted = _short(node)
-            self._names[wanted] += 1
-            number = self._names[wanted]
-            name = wanted if number == 1 else f"{wanted}_{number}"
-            return kind(*arguments, **options, name=name, dtype="float32")
+            return kind(*arguments, **options, name=self._name(_short(node)), dtype="float32")
 
         return new
+
+    def _name(self, wanted: str) -> str:
+        """A name that no layer has yet."""
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
 
 
 def _data(node: Any) -> list[str]:

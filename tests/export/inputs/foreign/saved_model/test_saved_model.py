@@ -54,10 +54,12 @@ def normalised(x):
 def mobile(side=SIDE):
     """What MobileNet, EfficientNet and DenseNet are made of: gates, borders, branches, normalisation."""
     start = image(side)
-    x = layers.Conv2D(6, 3, 2, "same", use_bias=False)(keras.applications.mobilenet_v2.preprocess_input(start))
+    x = layers.Conv2D(6, 3, 2, "same", use_bias=False, name="same")(
+        keras.applications.mobilenet_v2.preprocess_input(start)
+    )
     x = layers.Activation("hard_swish")(normalised(x))
-    gate = layers.Conv2D(6, 1, activation="swish")(layers.GlobalAveragePooling2D(keepdims=True)(x))
-    x = layers.Multiply()([x, layers.Conv2D(6, 1, activation="hard_sigmoid")(gate)])
+    gate = layers.Conv2D(6, 1, activation="swish", name="gate")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Multiply()([x, layers.Conv2D(6, 1, activation="hard_sigmoid", name="gate_1")(gate)])
     x = layers.DepthwiseConv2D(3, 2, use_bias=False)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))
     x = layers.ReLU(6.0)(normalised(x))
     x = layers.Concatenate()([x, layers.LeakyReLU(0.1)(normalised(x))])
