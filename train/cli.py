@@ -123,7 +123,7 @@ class _Devices(click.ParamType[int | None]):
 @click.option(
     "--fine-tune-rate",
     type=float,
-    default=4e-4,
+    default=3e-4,
     show_default=True,
     help="Largest learning rate of pretrained weights: it warms up and falls by a cosine.",
 )
@@ -139,7 +139,8 @@ class _Devices(click.ParamType[int | None]):
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help=f"Augmentation: fraction of the images that is turned by any angle instead.{_own('any_angle')}",
+    help="Augmentation: fraction of the images that is turned by any angle instead, and shrunk as turned files are."
+    + _own("any_angle"),
 )
 @click.option(
     "--shift",

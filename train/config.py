@@ -21,7 +21,7 @@ class Augmentation:
     shift: float = 0.08  # fraction of the side
     zoom: float = 0.10  # fraction of the scale
     flip: bool = True  # left-right and up-down, each with probability 1/2
-    any_angle: float = 0.0  # of the images, how many are turned by any angle in place of a small one
+    any_angle: float = 0.0  # of the images, how many are turned by any angle in place of a small one, and shrunk
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TrainConfig:
     weights: str = "imagenet"  # of MobileNetV2: `imagenet`, `none` or a path
     head: str = "map"  # of MobileNetV2: `map` or `pooled`, see train.networks.heads
     learning_rate: float = 1e-3  # Adam, of networks trained from random values
-    fine_tune_rate: float = 4e-4  # AdamW, highest, of the upper part of a pretrained network
+    fine_tune_rate: float = 3e-4  # AdamW, highest, of the upper part of a pretrained network
     draws: int = 6  # augmented draws of each training image whose features are cached; see train.fit.transfer
     augmentation: Augmentation = Augmentation()
     groups: str | None = None  # CSV that tells which files show one patient; None: as far as DICOM files tell

@@ -60,8 +60,8 @@ NETWORKS: dict[str, Network] = {
         options=("alpha", "weights", "head"),
         pretrained_options=("draws", "fine_tune_rate"),
         random_settings={"head": "pooled"},  # the map is taught on features of pretrained layers
-        defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 6},
-        cut="block_12_add",  # (S/16, S/16, 96) at alpha 1
+        defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 4},
+        cut="block_6_project_BN",  # (S/16, S/16, 64) at alpha 1
         demo={
             **{"image_size": 96, "epochs": 15, "rotation": 0.0, "any_angle": 0.0, "shift": 0.0, "zoom": 0.0},
             **{"alpha": 0.35, "weights": "none", "head": "pooled", "learning_rate": 6e-3},

@@ -14,7 +14,7 @@ from train.data.boxes import painted
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 
-CELL = 32  # pixels: the side of what one cell of a map sees first of all; backbones shrink an image that much
+CELL = 16  # pixels: the side of a cell of a map; the layer that it reads shrinks an image that much
 
 _PARALLEL = 2
 
@@ -173,11 +173,15 @@ def _augment(batch: tf.Tensor, augmentation: Augmentation, seed: int, index: tf.
     count, side = tf.shape(batch)[0], tf.cast(tf.shape(batch)[1], tf.float32)
     chance = tf.random.stateless_uniform((6, count), seed=[seed, tf.cast(index, tf.int32)], minval=-1.0, maxval=1.0)
     angle = chance[0] * (augmentation.rotation_degrees * np.pi / 180.0)
+    zoom = 1.0 + chance[1] * augmentation.zoom
     if augmentation.any_angle:
         # Apart, so that all else is drawn alike with and without it.
-        lot = tf.random.stateless_uniform((count,), seed=[seed, -1 - tf.cast(index, tf.int32)])
-        angle = tf.where(lot < augmentation.any_angle, chance[0] * np.pi, angle)
-    zoom = 1.0 + chance[1] * augmentation.zoom
+        lot, part = tf.unstack(tf.random.stateless_uniform((2, count), seed=[seed, -1 - tf.cast(index, tf.int32)]))
+        turned, wide = lot < augmentation.any_angle, chance[0] * np.pi
+        angle = tf.where(turned, wide, angle)
+        # A file that is turned keeps its corners: the square around it is larger, and its bones look smaller.
+        whole = tf.abs(tf.cos(wide)) + tf.abs(tf.sin(wide))
+        zoom = tf.where(turned, zoom * (1.0 + part * (whole - 1.0)), zoom)
     shift = chance[2] * augmentation.shift * side, chance[3] * augmentation.shift * side
     ones = tf.ones_like(angle)
     flip_x, flip_y = (tf.sign(chance[4]), tf.sign(chance[5])) if augmentation.flip else (ones, ones)

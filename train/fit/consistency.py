@@ -8,6 +8,9 @@ docs/experiments.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -29,6 +32,39 @@ _BATCH = 16  # images
 def pairs_in(rows: Tensor) -> Tensor:
     """How many of the rows of a batch, its last, are its first images again: one in ONE_IN images."""
     return rows // (ONE_IN + 1)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A tensor of images, and that of their pairs, each on its own way through a network."""
+
+    images: Tensor
+    pairs: Tensor
+
+    def together(self) -> Tensor:
+        """The rows of a batch: images, then pairs."""
+        return layers.Concatenate(axis=0)([self.images, self.pairs])
+
+
+class TakenApart(layers.Layer):
+    """The images and the pairs of a batch as two tensors."""
+
+    def call(self, rows: Tensor) -> list[Tensor]:
+        """[images, pairs] of (rows, ...)."""
+        images = ops.shape(rows)[0] - pairs_in(ops.shape(rows)[0])
+        return [rows[:images], rows[images:]]
+
+
+def call_apart(layer: Callable[..., Tensor], inputs: Sequence[Apart], rounds: bool) -> Apart:
+    """The output of a layer for images as it is, and for their pairs as int8 would have it.
+
+    Args:
+        layer: called twice.
+        inputs: what it reads.
+        rounds: whether int8 rounds its output.
+    """
+    pairs = call(layer, [one.pairs for one in inputs])
+    return Apart(call(layer, [one.images for one in inputs]), FakeInt8()(pairs) if rounds else pairs)
 
 
 class PairedDropout(layers.Layer):

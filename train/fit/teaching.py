@@ -18,11 +18,19 @@ from keras import layers
 from numpy.typing import NDArray
 
 from train.data.batches import Examples
-from train.fit.consistency import AGREEMENT_WEIGHT, ONE_IN, Disagreement, PairedDropout
+from train.fit.consistency import (
+    AGREEMENT_WEIGHT,
+    ONE_IN,
+    Apart,
+    Disagreement,
+    PairedDropout,
+    TakenApart,
+    call_apart,
+)
 from train.fit.devices import filled
 from train.int8.fake_quant import Logit, OnGrid
 from train.int8.keras_graph import Inputs, Tensor, answer_layer, call, run_layers
-from train.int8.layer_kinds import WEIGHTED
+from train.int8.layer_kinds import WEIGHTED, is_rounded
 from train.networks.heads import FRACTURE_MAP, OPINIONS
 
 SMOOTHING = 0.05  # of labels: radiographs are labelled by people, and a fracture may be missed (arXiv:1512.00567)
@@ -64,33 +72,45 @@ class TaughtPart:
 
 
 def taught_part(model: keras.Model, seam: str) -> TaughtPart:
-    """The part of a network above a layer, its kernels on the int8 grid.
+    """The part of a network above a layer, its kernels on the int8 grid; that of pairs rounds its tensors too.
 
     Args:
-        model: flat, with a head of train.networks.heads. Its trainable layers are trained.
+        model: flat, with a head of train.networks.heads, which begins with dropout. Its trainable layers are trained.
         seam: name of the layer whose output is the input.
     """
     start = model.get_layer(seam).output
     features = keras.Input(start.shape[1:], name="features")
     answer = answer_layer(model)
+    has_map = any(layer.name == OPINIONS for layer in model.layers)
     found: dict[str, Tensor] = {}
 
-    def make(layer: layers.Layer, inputs: Inputs) -> Tensor:
+    def exact(layer: layers.Layer, inputs: Inputs) -> Tensor:
+        return call(_on_grid_if_trained(layer), inputs)
+
+    def taught(layer: layers.Layer, inputs: Inputs) -> Tensor:
+        if isinstance(layer, layers.Dropout):
+            return PairedDropout(layer.rate)(inputs[0].together())
+        if isinstance(inputs[0], Apart):
+            return call_apart(_on_grid_if_trained(layer), inputs, is_rounded(layer))
         if layer is answer:
             found[WHOLE] = inputs[0] if has_map else Logit(layer)(inputs[0])
-        if isinstance(layer, layers.Dropout):
-            return PairedDropout(layer.rate)(inputs[0])
-        output = call(OnGrid(layer) if isinstance(layer, WEIGHTED) and layer.trainable else layer, inputs)
+        output = exact(layer, inputs)
         if layer.name == FRACTURE_MAP:
             found[CELLS] = output
         return output
 
-    has_map = any(layer.name == OPINIONS for layer in model.layers)
-    outputs = run_layers(model, start, features, make)
-    exact = keras.Model(features, outputs[0] if has_map else outputs, name=f"{model.name}_exact")
+    outputs = run_layers(model, start, features, exact)
+    run_layers(model, start, Apart(*TakenApart()(features)), taught)
     opinions = Disagreement(AGREEMENT_WEIGHT)(found.pop(WHOLE))
-    taught = {WHOLE: opinions[:, :1], STRONGEST: opinions[:, 1:]} if has_map else {WHOLE: opinions}
-    return TaughtPart(keras.Model(features, taught | found, name=f"{model.name}_taught"), exact)
+    taught_outputs = {WHOLE: opinions[:, :1], STRONGEST: opinions[:, 1:]} if has_map else {WHOLE: opinions}
+    return TaughtPart(
+        training=keras.Model(features, taught_outputs | found, name=f"{model.name}_taught"),
+        exact=keras.Model(features, outputs[0] if has_map else outputs, name=f"{model.name}_exact"),
+    )
+
+
+def _on_grid_if_trained(layer: layers.Layer) -> layers.Layer:
+    return OnGrid(layer) if isinstance(layer, WEIGHTED) and layer.trainable else layer
 
 
 def targets(part: TaughtPart, examples: Examples, cells: NDArray[np.floating], uncut: NDArray[np.floating]) -> Targets:

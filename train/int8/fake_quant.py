@@ -18,6 +18,7 @@ from train.int8.grid import round_to_grid, weight_scale
 from train.int8.keras_graph import Inputs, Tensor, call, layers_below, run_layers
 from train.int8.layer_kinds import WEIGHTED
 
+_LEAST_RANGE = 1e-6  # of a tensor that is rounded: int8 has no step of 0
 _GRID_TOLERANCE = 1e-5  # of the largest weight; half a step of a layer's largest channel is 0.004
 
 
@@ -53,8 +54,17 @@ class FakeInt8(layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """The rounded tensor."""
-        lowest, highest = self.bounds or (ops.stop_gradient(ops.min(inputs)), ops.stop_gradient(ops.max(inputs)))
-        return keras.quantizers.fake_quant_with_min_max_vars(inputs, lowest, highest, num_bits=8)
+        if self.bounds is not None:
+            return keras.quantizers.fake_quant_with_min_max_vars(inputs, *self.bounds, num_bits=8)
+        # TensorFlow cannot round nothing.
+        return ops.cond(ops.size(inputs) > 0, lambda: _rounded_in_its_range(inputs), lambda: inputs)
+
+
+def _rounded_in_its_range(values: Tensor) -> Tensor:
+    seen = ops.stop_gradient(values)
+    # int8 must hold zero exactly; all may be zero.
+    lowest, highest = ops.minimum(ops.min(seen), 0.0), ops.maximum(ops.max(seen), _LEAST_RANGE)
+    return keras.quantizers.fake_quant_with_min_max_vars(values, lowest, highest, num_bits=8)
 
 
 class Logit(OnGrid):

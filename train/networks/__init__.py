@@ -9,4 +9,4 @@ export) without knowing which network it is.
 from __future__ import annotations
 
 OUTPUT_NAME = "probability"
-HEATMAP_NAME = "heatmap"  # of the second output, (b, S/32, S/32, 1), 0 to 1: how sure of a fracture each cell is
+HEATMAP_NAME = "heatmap"  # of the second output, (b, S/16, S/16, 1), 0 to 1: how sure of a fracture each cell is

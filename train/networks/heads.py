@@ -31,18 +31,19 @@ def pooled_head(features: keras.KerasTensor, dropout: float) -> list[keras.Keras
     return [layers.Dense(1, activation="sigmoid", name=OUTPUT_NAME)(layers.Dropout(dropout, name="dropout")(pooled))]
 
 
-def map_head(features: keras.KerasTensor, dropout: float) -> list[keras.KerasTensor]:
-    """[probability (b, 1), heatmap (b, h, w, 1)] from features (b, h, w, c): the mean of two logits.
+def map_head(features: keras.KerasTensor, fine: keras.KerasTensor, dropout: float) -> list[keras.KerasTensor]:
+    """[probability (b, 1), heatmap (b, 2h, 2w, 1)] of a backbone: the mean of two logits.
 
     Args:
-        features: of the backbone, square.
+        features: its last, (b, h, w, c), square.
+        fine: of a layer before them, (b, 2h, 2w, d): a cell of the map is to be no larger than a fracture.
         dropout: fraction of the channels dropped in training, in all places at once.
     """
-    kept = layers.SpatialDropout2D(dropout, name="dropout")(features)
-    activation, fracture = _map(ACTIVATION_MAP, 0.0)(kept), _map(FRACTURE_MAP, _RARE)(kept)
+    activation = _map(ACTIVATION_MAP, 0.0)(layers.SpatialDropout2D(dropout, name="dropout")(features))
+    fracture = _map(FRACTURE_MAP, _RARE)(layers.SpatialDropout2D(dropout, name="fine_dropout")(fine))
     whole = layers.GlobalAveragePooling2D(name="whole")(activation)
     # A maximum by pooling: every engine has it in int8, and its output keeps the scale of its input.
-    strongest = layers.Flatten(name="strongest")(layers.MaxPooling2D(features.shape[1], name="peak")(fracture))
+    strongest = layers.Flatten(name="strongest")(layers.MaxPooling2D(fine.shape[1], name="peak")(fracture))
     opinions = layers.Concatenate(name=OPINIONS)([whole, strongest])
     probability = layers.Dense(
         1, activation="sigmoid", kernel_initializer=keras.initializers.Constant(0.5), name=OUTPUT_NAME

@@ -14,6 +14,8 @@ from train.networks.heads import map_head, pooled_head
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
+_FINE = "block_13_expand_relu"  # the last layer at a sixteenth of the image's side
+
 
 def build_mobilenetv2(
     size: int = 224, alpha: float = 1.0, weights: str = "imagenet", head: str = "map", dropout: float = 0.2
@@ -34,8 +36,12 @@ def build_mobilenetv2(
     image = keras.Input((size, size, 3), name="image")
     # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
     rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
-    features = _backbone(rescaled, alpha, weights).output
-    outputs = (map_head if head == "map" else pooled_head)(features, dropout)
+    backbone = _backbone(rescaled, alpha, weights)
+    outputs = (
+        map_head(backbone.output, backbone.get_layer(_FINE).output, dropout)
+        if head == "map"
+        else pooled_head(backbone.output, dropout)
+    )
     return keras.Model(image, outputs if len(outputs) > 1 else outputs[0], name="mobilenetv2")
 
 

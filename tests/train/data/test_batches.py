@@ -9,6 +9,7 @@ from train.fit.backend import prepare_backend
 prepare_backend(0)
 
 from train.data.batches import (  # noqa: E402
+    CELL,
     augmented_images,
     augmented_with_cells,
     balanced_order,
@@ -86,6 +87,9 @@ def test_some_images_are_turned_by_any_angle_and_all_others_as_without_that():
     turned = mixed[~same]
     is_below = turned[:, 32:].sum(axis=(1, 2)) > turned[:, :32].sum(axis=(1, 2))
     assert 0.35 < is_below.mean() < 0.65
+    # By so much that a turned file, whose corners are kept, shows its bones smaller: up to half of the area.
+    area = turned.sum(axis=(1, 2)) / small[0].sum()
+    assert 0.45 < area.min() < 0.6 and 0.95 < area.max() < 1.05
 
 
 def test_the_same_seed_draws_the_same_and_another_draws_otherwise():
@@ -123,13 +127,15 @@ def test_boxes_are_changed_as_their_image_is():
     ).as_numpy_iterator()
     assert images.shape == (8, 96, 96, 3)
     # What is white is boxed: so each cell is boxed as far as it is white.
-    np.testing.assert_allclose(cells, images[..., 0].reshape(8, 3, 32, 3, 32).mean(axis=(2, 4)), atol=1e-5)
+    np.testing.assert_allclose(
+        cells, images[..., 0].reshape(8, 96 // CELL, CELL, 96 // CELL, CELL).mean(axis=(2, 4)), atol=1e-5
+    )
     assert np.ptp(cells, axis=0).max() > 0.5  # and they were changed
 
 
 def test_without_augmentation_cells_tell_how_much_of_them_is_boxed():
-    boxes = {1: np.array([[32, 0, 64, 16]], np.float32)}
-    images_u8 = np.zeros((2, 64, 64), np.uint8)
+    boxes = {1: np.array([[CELL, 0, 2 * CELL, CELL / 2]], np.float32)}
+    images_u8 = np.zeros((2, 2 * CELL, 2 * CELL), np.uint8)
     ((_, cells),) = augmented_with_cells(images_u8, boxes, np.array([0, 1]), 2, None).as_numpy_iterator()
     np.testing.assert_array_equal(cells, [[[0, 0], [0, 0]], [[0, 0.5], [0, 0]]])
 

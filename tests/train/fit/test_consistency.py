@@ -9,7 +9,15 @@ prepare_backend(0)
 
 import keras  # noqa: E402
 
-from train.fit.consistency import Disagreement, PairedDropout, measure_bounds, rounded_like_int8  # noqa: E402
+from train.fit.consistency import (  # noqa: E402
+    Apart,
+    Disagreement,
+    PairedDropout,
+    TakenApart,
+    call_apart,
+    measure_bounds,
+    rounded_like_int8,
+)
 from train.int8.layer_kinds import is_rounded  # noqa: E402
 
 SEAM = "out_relu"
@@ -26,6 +34,22 @@ def test_rounded_features_differ_from_the_exact_by_rounding_alone(mobilenetv2, i
     step = (highest - min(lowest, 0.0)) / 255.0
     assert 0.0 < np.abs(exact - rounded).mean() < 20 * step
     np.testing.assert_allclose(rounded / step, np.round(rounded / step), atol=1e-3)
+
+
+@pytest.mark.parametrize("rows, images", [(8, 6), (6, 5), (3, 3), (1, 1)])
+def test_on_their_way_pairs_are_rounded_and_images_are_not(rows, images):
+    batch = np.random.default_rng(1).normal(size=(rows, 4, 4, 3)).astype(np.float32)
+    double = keras.layers.Rescaling(2.0)
+    exact, rounded = (
+        np.asarray(call_apart(double, [Apart(*TakenApart()(batch))], rounds).together()) for rounds in (False, True)
+    )
+    np.testing.assert_array_equal(exact, 2.0 * batch)
+    np.testing.assert_array_equal(rounded[:images], exact[:images])
+    if images < rows:
+        pairs = exact[images:]
+        step = (pairs.max() - pairs.min()) / 255.0
+        # Bounds are moved by up to half a step, so that zero is an integer.
+        assert 0.2 * step < np.abs(rounded[images:] - pairs).mean() < np.abs(rounded - exact).max() < 1.01 * step
 
 
 def test_an_image_and_its_pair_lose_the_same_channels():
