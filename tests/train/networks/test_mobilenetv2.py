@@ -20,7 +20,8 @@ def test_mobilenetv2_of_full_width_has_the_published_parameters():
     head = 1280 + 1
     assert build_mobilenetv2(224, 1.0, "none", "pooled").count_params() == 2_257_984 + head
     # Two opinions, and their mean.
-    assert build_mobilenetv2(224, 1.0, "none", "map").count_params() == 2_257_984 + 2 * head + 3
+    fine = 576 + 1  # channels of the layer that the map of fractures reads
+    assert build_mobilenetv2(224, 1.0, "none", "map").count_params() == 2_257_984 + head + fine + 3
 
 
 def test_missing_weights_are_a_data_error():

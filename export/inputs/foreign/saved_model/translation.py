@@ -58,7 +58,7 @@ class _Translation:
 
     def __init__(self, exact: ExactGraph) -> None:
         self._exact = exact
-        self._nodes = {node.name: node for node in exact.in_order}
+        self._node_of = {node.name: node for node in exact.in_order}
         self._read = Counter(_full(one) for node in exact.in_order for one in _data(node))
         self._read[_full(exact.answer)] += 1
         constants = {_full(one) for node in exact.in_order for one in _data(node) if exact.is_constant(one)}
@@ -94,7 +94,7 @@ class _Translation:
         return Operation(node, inputs, shape, self._new(node.name), self._writer, self._constant)
 
     def _writer(self, tensor: str) -> Any:
-        return self._nodes.get(tensor.split(":")[0])
+        return self._node_of.get(tensor.split(":")[0])
 
     def _constant(self, name: str) -> NDArray[Any] | None:
         return self._constants.get(_full(name))
