@@ -44,7 +44,9 @@ main()
 
 def start(what: str, folder, shell_suffix: str = "", **options) -> subprocess.Popen[str]:
     command = ["sh", "-c", f'exec "$0" "$@" {shell_suffix}', sys.executable, "-c", COMMAND, what]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder} | options
+    # Where the tests run in the background of a shell, an interrupt is ignored, and children inherit that.
+    listens = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder} | listens | options
     return subprocess.Popen(command, **options)
 
 

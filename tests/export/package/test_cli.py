@@ -100,6 +100,7 @@ def test_a_package_for_several_pythons_says_which_of_them_lacks_a_wheel(package,
 
 
 @pytest.mark.usefixtures("no_network")
+@pytest.mark.slow  # its quick twin: a folder of wheels, in test_wheelhouse.py
 def test_with_a_folder_of_wheels_no_network_is_needed(package, machine, wheels, tmp_path):
     done = package("--target", machine.target.name, "--python", machine.python, "--wheels", wheels)
     assert done.exit_code == 0, done.stderr

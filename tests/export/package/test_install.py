@@ -71,6 +71,7 @@ def test_a_newer_package_takes_over_and_the_earlier_one_stays_beside_it(install,
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow  # its quick twin: a damaged kept release, in test_device.py
 def test_a_damaged_installation_is_made_anew_by_its_own_package(install):
     assert install.run().returncode == 0
     damaged = install.current
@@ -214,6 +215,7 @@ def test_a_service_is_refused_where_systemd_does_not_run(install):
     assert not install.prefix.exists()
 
 
+@pytest.mark.slow  # its quick twin: two edge-device at work
 def test_two_installations_at_a_time_do_not_meet(install):
     install.prefix.joinpath("releases").mkdir(parents=True)
     lock = os.open(install.prefix / "releases", os.O_RDONLY)
