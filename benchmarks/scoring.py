@@ -87,17 +87,18 @@ def score_with_deaths(archive: Path, out: Path, model: Path) -> str:
     """What came of an archive although processes died."""
     images = {str(path) for path in archive.rglob("*") if path.is_file()}
     parts = -(-len(images) // PART_IMAGES)
+    own = f"{MARK}={os.getpid()}"
     environment = {**os.environ, MARK: str(os.getpid())}
     driver = subprocess.Popen(score_command(archive, out, model), env=environment, stdout=subprocess.DEVNULL)
     wait_for(lambda: parts_in(out) >= WORKER_DIES * parts, driver)
-    os.kill(processes_of("ray::MapWorker")[0], signal.SIGKILL)
+    os.kill(processes_of("ray::MapWorker", own)[0], signal.SIGKILL)
     at_worker = parts_in(out)
     wait_for(lambda: parts_in(out) >= DRIVER_DIES * parts, driver)
     peak = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{driver.pid}/status").read_text(), re.MULTILINE)
     driver.kill()
     driver.wait()
     at_driver = parts_in(out)
-    wait_for(lambda: not processes_of("raylet"))  # it goes with its driver
+    wait_for(lambda: not processes_of("raylet", own))  # it goes with its driver
     rate, later_peak = rate_of_score(archive, out, model)
     rows = pq.read_table(out / "parts", columns=["path", "error_code"])
     counts = Counter(rows.column("path").to_pylist())
@@ -115,15 +116,20 @@ def parts_in(out: Path) -> int:
     return len(list((out / "parts").glob("part-*.parquet")))
 
 
-def processes_of(word: str) -> list[int]:
-    """Processes of this run whose name holds a word: Ray names its workers after what they do."""
+def processes_of(word: str, mark: str) -> list[int]:
+    """Processes whose name holds a word, for Ray names its workers after what they do; `mark` is in their environment.
+
+    Args:
+        word: of the name.
+        mark: `NAME=VALUE`.
+    """
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             name, environment = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
         except OSError:
             continue
-        if word.encode() in name and f"{MARK}={os.getpid()}".encode() in environment:
+        if word.encode() in name and mark.encode() in environment:
             found.append(int(path.name))
     return found
 

@@ -17,6 +17,8 @@ from edge_runtime.terminal_text import escaped
 from train.config import HEADS, SPLITS, TrainConfig
 from train.models import NETWORKS, refuse_untaken
 
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
 
 def _own(option: str) -> str:
     """What help says of networks whose own default differs from the command's."""
@@ -49,7 +51,7 @@ class _Devices(click.ParamType[int | None]):
 )
 @click.option(
     "--fractions",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_SHARE,
     nargs=3,
     default=(0.7, 0.15, 0.15),
     show_default=True,
@@ -57,12 +59,12 @@ class _Devices(click.ParamType[int | None]):
 )
 @click.option(
     "--coverage",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_SHARE,
     help="Abstain so that of each class at least this share is never ruled out, such as 0.95. [default: never]",
 )
 @click.option(
     "--coverage-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_SHARE,
     default=0.15,
     show_default=True,
     help="With --coverage: share of the radiographs that is set aside for it, before the others are split.",
@@ -171,12 +173,12 @@ class _Devices(click.ParamType[int | None]):
 )
 @click.option(
     "--sensitivity",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_SHARE,
     help="Choose the threshold that keeps this sensitivity on validation radiographs; without, by Youden's index.",
 )
 @click.option(
     "--specificity",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_SHARE,
     help="Choose the threshold that keeps this specificity on validation radiographs.",
 )
 @click.option("--positive", help="Name of the class folder that means fractured, if it cannot be recognised.")

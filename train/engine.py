@@ -18,7 +18,7 @@ from train.audit.layout import refuse_inside
 from train.audit.progress import show_progress
 from train.audit.wording import counted
 from train.config import TrainConfig
-from train.data.split_data import NAMES, SplitData, is_phantoms, load_split_data
+from train.data.split_data import SplitData, is_phantoms, load_split_data
 from train.evaluation import Evaluation, calibrate, evaluate
 from train.fit.backend import prepare_backend
 from train.operating_point import points_in_spec
@@ -169,10 +169,8 @@ def _demo_data(run: UnfinishedRun, seed: int) -> Path:
 def _tell_data(data: SplitData, domain: str) -> None:
     for item in data.inventory.unreadable:
         _logger.warning(f"left out: {item.path}: {item.why}")
-    for split in NAMES:
+    for split in data.names:
         records = data.records_in(split)
-        if not records.size:
-            continue
         _logger.info(
             f"{split}: {counted(records.size, 'file')} ({int(data.labels[records].sum())} {data.inventory.labels[1]}), "
             f"{counted(np.unique(data.row_of_record[records]).size, 'different picture')}, "

@@ -92,10 +92,7 @@ def evaluate(model: keras.Model, task: Task, calibration: Calibration) -> tuple[
     """The figures at the threshold that validation radiographs choose, and all probabilities: (n,), NaN in train."""
     data = task.data
     of_record = np.full(data.labels.size, np.nan)
-    for split in ("val", "test", COVERAGE):
-        records = data.records_in(split)
-        if not records.size:
-            continue
+    for records in (data.records_in(split) for split in data.names if split != "train"):
         of_record[records] = _probabilities(model, task, records)
     val, test = data.records_in("val"), data.records_in("test")
     points = _operating_points(task, of_record)

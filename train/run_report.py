@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from train.audit import patients
 from train.config import TrainConfig
-from train.data.split_data import NAMES, SplitData, is_phantoms
+from train.data.split_data import SplitData, is_phantoms
 from train.evaluation import Evaluation
 from train.metrics import Figures, per_group
 from train.operating_point import OperatingPoint
@@ -235,7 +235,7 @@ def _pictures(data: SplitData, seed: int) -> list[dict[str, str]]:
 def _counts(data: SplitData) -> dict[str, tuple[int, int]]:
     return {
         split: (int(np.sum(labels == 0)), int(np.sum(labels == 1)))
-        for split, labels in ((split, data.labels[data.records_in(split)]) for split in NAMES if split in data.splits)
+        for split, labels in ((split, data.labels[data.records_in(split)]) for split in data.names)
     }
 
 

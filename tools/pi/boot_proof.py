@@ -11,7 +11,6 @@ import json
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 from export.package.target import machine_for
 from tools.pi.booted import Booted
 from tools.pi.debian import NotToBeHad
-from tools.pi.device import WentWrong, kept_wheels
+from tools.pi.device import WentWrong, kept_wheels, unpack_package
 from train.phantom import draw
 
 FAILED = 4  # exit code
@@ -234,10 +233,7 @@ def _removed(device: Device) -> str:
 def _prepare(folder: Path, bundle: Path) -> None:
     """Package, unit, another network and images, for the system to read."""
     machine = machine_for(platform.machine(), _PYTHON, "litert")
-    command = [Path(sys.executable).with_name("edge-export"), bundle, "--package", folder / "pi.zip"]
-    options = ["--target", machine.target.name, "--python", _PYTHON, "--wheels", kept_wheels(machine)]
-    subprocess.run([*command, *options], check=True, stdout=sys.stderr)
-    subprocess.run([sys.executable, "-m", "zipfile", "-e", folder / "pi.zip", folder], check=True)
+    unpack_package(bundle, machine, kept_wheels(machine), folder)
     unit = Path("export/package/files/edge-infer.service").read_text()
     (folder / WATCH).write_text(unit.replace("@PREFIX@", _PREFIX))
     shutil.copytree("tests/edge_runtime/golden/tiny_bundle", folder / "other")

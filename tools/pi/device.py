@@ -79,14 +79,20 @@ def install(system: System, engine: str, bundle: Path, folder: Path) -> Device:
     """
     (folder / "opt").mkdir(parents=True)
     device = Device(open_emulator(system, {folder: "/work", folder / "opt": "/opt"}), engine, folder)
-    wheels = armhf_wheels() if system is BOOKWORM_32 else kept_wheels(machine_for(system.target, system.python, engine))
-    command = [Path(sys.executable).with_name("edge-export"), bundle, "--package", folder / "pi.zip"]
-    options = ["--target", system.target, "--python", system.python, "--engine", engine, "--wheels", wheels]
-    subprocess.run([*command, *options], check=True, stdout=sys.stderr)
-    subprocess.run([sys.executable, "-m", "zipfile", "-e", folder / "pi.zip", folder], check=True)
+    machine = machine_for(system.target, system.python, engine)
+    unpack_package(bundle, machine, armhf_wheels() if system is BOOKWORM_32 else kept_wheels(machine), folder)
     shutil.copy(Path(__file__).with_name("answers.py"), folder)
     device.run(system.processors[0], "sh", "/work/pi/install.sh", "--prefix", _PREFIX)
     return device
+
+
+def unpack_package(bundle: Path, machine: Machine, wheels: Path, folder: Path) -> None:
+    """Makes the package of a bundle for a machine, with no network, and unpacks it: `pi` in the folder."""
+    command = [Path(sys.executable).with_name("edge-export"), bundle, "--package", folder / "pi.zip"]
+    options = ["--target", machine.target.name, "--python", machine.python, "--engine", machine.engine]
+    options += ["--wheels", str(wheels)]
+    subprocess.run([*command, *options], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", folder / "pi.zip", folder], check=True)
 
 
 def judge_within_memory(device: Device, processor: str, files: Path) -> str:

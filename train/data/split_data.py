@@ -52,6 +52,11 @@ class SplitData:
         """Whether any radiograph stands in two splits."""
         return self.leak.leaking_groups > 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits that occur, in the order of NAMES."""
+        return tuple(split for split in NAMES if split in self.splits)
+
     def records_in(self, split: str) -> NDArray[np.int64]:
         """Numbers of the records in a split, in order of path."""
         return np.flatnonzero(self.splits == split)

@@ -14,6 +14,7 @@ from keras import layers, tree
 
 from edge_runtime.errors import ModelError
 from export.inputs.foreign.float_layers import FUNCTIONS
+from export.inputs.foreign.layer_names import LayerNames
 from export.inputs.foreign.operation_layer import CalledLayer, ChannelSlice, OperationLayer, Slot, is_constant
 from export.inputs.foreign.precision import copy_weights, retyped
 from train.int8.keras_graph import calls, is_graph
@@ -69,7 +70,7 @@ class _Flattening:
     """One flattening: remembers which names are taken."""
 
     def __init__(self) -> None:
-        self._taken = {"image"}
+        self._names = LayerNames("image")
 
     def run(self, model: Any, inputs: list[Any]) -> list[Any]:
         """The outputs of a network, or of one nested in it, over these tensors."""
@@ -116,7 +117,7 @@ class _Flattening:
         apart = getattr(getattr(layer, "activation", None), "__name__", "")
         if apart in FUNCTIONS and not isinstance(layer, layers.Activation):  # it may stay float, and its layer need not
             config["activation"] = "linear"
-        copy = type(layer).from_config({**config, "name": self._name(layer.name)})
+        copy = type(layer).from_config({**config, "name": self._names.free(layer.name)})
         outputs = copy(*args, **kwargs)
         copy_weights(layer, copy)
         if config.get("activation") == "linear" and apart in FUNCTIONS:
@@ -199,16 +200,7 @@ class _Flattening:
         return wrapping(tensors if len(tensors) > 1 else tensors[0])
 
     def _new(self, kind: Any, name: str, *arguments: Any, **options: Any) -> Any:
-        return kind(*arguments, **options, name=self._name(name), dtype=_DTYPE)
-
-    def _name(self, wanted: str) -> str:
-        """A name that no layer has yet."""
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._taken.add(name)
-        return name
+        return kind(*arguments, **options, name=self._names.free(name), dtype=_DTYPE)
 
 
 def _template(args: Any, kwargs: dict[str, Any], tensors: list[Any]) -> Any:

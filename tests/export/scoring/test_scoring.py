@@ -18,6 +18,7 @@ pytest.importorskip("ray", reason="edge-score needs the extra [ray]")
 
 import pyarrow.parquet as pq
 
+from benchmarks.scoring import processes_of
 from edge_runtime import Predictor
 
 WAIT_S = 120
@@ -69,19 +70,6 @@ def test_every_image_has_its_answer_or_its_reason(archive, tmp_path, tiny_bundle
     assert json.loads(again.stdout)["judged"] == 0
 
 
-def processes_of(word: str, session: int) -> list[int]:
-    """Processes of this driver whose name holds a word: Ray names its workers after what they do."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            name, environment = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
-        except OSError:
-            continue
-        if word.encode() in name and f"EDGE_TEST_SESSION={session}".encode() in environment:
-            found.append(int(path.name))
-    return found
-
-
 def wait_for(condition) -> None:
     end = time.monotonic() + WAIT_S
     while not condition():
@@ -91,20 +79,20 @@ def wait_for(condition) -> None:
 
 @pytest.mark.parametrize("whom", ["worker", pytest.param("driver", marks=pytest.mark.slow)])
 def test_nothing_is_lost_or_judged_twice_when_a_process_is_killed(archive, tmp_path, tiny_bundle, whom):
-    out, session = tmp_path / "results", os.getpid()
-    environment = {**os.environ, "EDGE_TEST_SESSION": str(session)}
+    out, own = tmp_path / "results", f"EDGE_TEST_SESSION={os.getpid()}"
+    environment = {**os.environ, "EDGE_TEST_SESSION": str(os.getpid())}
     driver = subprocess.Popen(
         command(archive, out, tiny_bundle), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     wait_for(lambda: list((out / "parts").glob("part-*")) or driver.poll() is not None)
     if whom == "worker":
-        for process in processes_of("ray::MapWorker", session)[:1]:
+        for process in processes_of("ray::MapWorker", own)[:1]:
             os.kill(process, signal.SIGKILL)
         assert driver.wait(WAIT_S) == 0
     else:
         driver.kill()
         driver.wait()
-        wait_for(lambda: not processes_of("raylet", session))  # it goes with its driver
+        wait_for(lambda: not processes_of("raylet", own))  # it goes with its driver
         assert subprocess.run(command(archive, out, tiny_bundle), capture_output=True).returncode == 0
     judged_once(archive, out)
     assert [path.name for path in (out / "parts").iterdir() if not path.name.startswith("part-")] == []

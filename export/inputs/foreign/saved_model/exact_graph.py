@@ -16,6 +16,7 @@ from tensorflow.python.framework import op_def_registry
 
 from edge_runtime.errors import ModelError
 from export.inputs.foreign.saved_model.flat_graph import ENTRY
+from export.inputs.foreign.saved_model.tensor_names import full, node_of
 
 _EXACT = types_pb2.DT_DOUBLE
 _REAL = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
@@ -56,38 +57,35 @@ class ExactGraph:
 
     def is_constant(self, tensor: str) -> bool:
         """Whether every image gives a tensor the same values."""
-        return tensor.split(":")[0] not in self._of_image
+        return node_of(tensor) not in self._of_image
 
     def shape_of(self, tensor: str) -> tuple[int | None, ...]:
         """The shape of a tensor for one image, the batch of 1 first."""
-        name = tensor if ":" in tensor else f"{tensor}:0"
-        shape = self._graph.get_tensor_by_name(name).shape
+        shape = self._graph.get_tensor_by_name(full(tensor)).shape
         return tuple(shape.as_list()) if shape.rank is not None else ()
 
     def constants(self, tensors: Iterable[str]) -> dict[str, NDArray[Any]]:
         """The values of tensors that no image changes, by name."""
         names = list(tensors)
-        fetched = [name if ":" in name else f"{name}:0" for name in names]
-        values = self._run(fetched, np.zeros((1, *self.image_shape)))
+        (values,) = self._run(list(map(full, names)), np.zeros((1, *self.image_shape)))
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     def __call__(self, images: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, classes), the answer to images (N, height, width, channels)."""
-        answers = [self._run([self.answer], image[np.newaxis])[0] for image in images]
-        return np.concatenate(answers)
+        return np.concatenate([answer for (answer,) in self._run([self.answer], images)])
 
-    def _run(self, tensors: list[str], images: NDArray[np.float64]) -> list[Any]:
+    def _run(self, tensors: list[str], images: NDArray[np.float64]) -> list[list[Any]]:
+        """The values of tensors for each image."""
         config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
         with tf.compat.v1.Session(graph=self._graph, config=config) as session:
-            values: list[Any] = session.run(tensors, {f"{ENTRY}:0": images})
-            return values
+            return [session.run(tensors, {full(ENTRY): image[np.newaxis]}) for image in images]
 
     def _depending(self) -> dict[str, None]:
         """Names of the operations that depend on the values of the image, in order of execution."""
         found: dict[str, None] = {}
         for operation in self._graph.get_operations():  # as they were added: each behind those that it reads
             node = self.nodes[operation.name]
-            below = {name.split(":")[0] for name in node.input}
+            below = {node_of(name) for name in node.input}
             if operation.name == ENTRY or (below & found.keys() and node.op not in _OF_SHAPE):
                 found[operation.name] = None
         return found

@@ -18,6 +18,7 @@ from tensorflow.python.framework import op_def_registry
 
 from edge_runtime.errors import ModelError
 from export.inputs.foreign.saved_model.signature import Signature
+from export.inputs.foreign.saved_model.tensor_names import node_of, tensors_of
 
 ENTRY = "image_of_signature"  # node that stands for the image
 
@@ -84,7 +85,7 @@ class _Flattening:
             is_main: it is the graph of the SavedModel rather than a function.
         """
         for node in _in_order(nodes, wanted, set(known)):
-            read = [_value(known, name) for name in node.input if not name.startswith("^")]
+            read = [_value(known, name) for name in tensors_of(node)]
             if node.op in _CALLS:
                 known[node.name] = self._call(node, read, f"{prefix}{node.name}/", is_main)
             elif node.op in _PASSING:
@@ -134,7 +135,7 @@ class _Flattening:
         function, found = self._functions[name], set()
         given = {argument.name: value for argument, value in zip(function.signature.input_arg, read, strict=True)}
         for node in function.node_def:
-            arguments = [given.get(one) for one in node.input if not one.startswith("^")]
+            arguments = [given.get(one) for one in tensors_of(node)]
             if node.op in _CALLS and node.attr["f"].func.name in self._functions:
                 found |= self._assigned(node.attr["f"].func.name, arguments)
             elif "Assign" in node.op or node.op.startswith(("ResourceApply", "ResourceScatter")):
@@ -236,7 +237,7 @@ def _count(output: Any, node: Any) -> int:
 def _in_order(nodes: Mapping[str, Any], wanted: list[str], known: set[str]) -> Iterator[Any]:
     """The nodes that some tensors depend on, each behind those that it reads; control of execution is left out."""
     done, begun = set(known), set[str]()
-    waiting = [(_writer(name), False) for name in reversed(wanted)]
+    waiting = [(node_of(name), False) for name in reversed(wanted)]
     while waiting:
         name, is_ready = waiting.pop()
         if name in done:
@@ -251,12 +252,8 @@ def _in_order(nodes: Mapping[str, Any], wanted: list[str], known: set[str]) -> I
             raise ModelError(f"node {name!r} depends on itself: a loop, which is none of the layers of Keras")
         begun.add(name)
         waiting.append((name, True))
-        below = [_writer(one) for one in nodes[name].input if not one.startswith("^")]
+        below = [node_of(one) for one in tensors_of(nodes[name])]
         waiting += [(one, False) for one in below if one not in done]
-
-
-def _writer(tensor: str) -> str:
-    return tensor.split(":")[0]
 
 
 def _value(known: Mapping[str, Any], tensor: str) -> Any:

@@ -16,6 +16,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from export.inputs.foreign.operation_layer import ChannelSlice
+from export.inputs.foreign.saved_model.tensor_names import full
 from export.inputs.foreign.saved_model.values import New, Value
 from train.int8.batchnorm_folding import ConstantPadding
 
@@ -117,7 +118,7 @@ def _difference(one: Operation) -> Value:
 
 def _product(one: Operation) -> Value:
     for place in (0, 1):
-        tensor, gate = _full(one.node.input[place]), one.writer(one.node.input[1 - place])
+        tensor, gate = full(one.node.input[place]), one.writer(one.node.input[1 - place])
         function = _gating(one, gate, tensor)
         if function is not None:
             return Value(one.new(layers.Activation, function)(one.tensor(place)))
@@ -151,16 +152,12 @@ def _by_channel(constant: NDArray[Any], channels: int) -> NDArray[np.float64]:
     return values.ravel()
 
 
-def _full(tensor: str) -> str:
-    return tensor if ":" in tensor else f"{tensor}:0"
-
-
 def _gating(one: Operation, gate: Any, tensor: str) -> str | None:
     """The function that a tensor times a gate is: `silu`, or `hard_silu`, whose gate is relu6(x + 3) / 6."""
     if gate is None:
         return None
     if gate.op == "Sigmoid":
-        return "silu" if tensor in (_full(gate.input[0]), _times_one(one, gate.input[0])) else None
+        return "silu" if tensor in (full(gate.input[0]), _times_one(one, gate.input[0])) else None
     relu, sixth = _tensor_and_number(one, gate)
     is_sixth = sixth is not None and np.isclose(1.0 / sixth if gate.op == "RealDiv" else sixth, 1 / 6)
     if gate.op not in ("Mul", "RealDiv") or not is_sixth or relu is None or relu.op != "Relu6":
@@ -168,7 +165,7 @@ def _gating(one: Operation, gate: Any, tensor: str) -> str | None:
     total = one.writer(relu.input[0])
     if total is None or total.op not in ("AddV2", "Add") or _tensor_and_number(one, total)[1] != 3.0:
         return None
-    return "hard_silu" if tensor in map(_full, total.input) else None
+    return "hard_silu" if tensor in map(full, total.input) else None
 
 
 def _times_one(one: Operation, tensor: str) -> str | None:
@@ -176,7 +173,7 @@ def _times_one(one: Operation, tensor: str) -> str | None:
     node = one.writer(tensor)
     if node is None or node.op != "Mul" or _tensor_and_number(one, node)[1] != 1.0:
         return None
-    return next(_full(name) for name in node.input if one.constant(name) is None)
+    return next(full(name) for name in node.input if one.constant(name) is None)
 
 
 def _tensor_and_number(one: Operation, node: Any) -> tuple[Any, float | None]:

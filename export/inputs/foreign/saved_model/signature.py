@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ModelError
+from export.inputs.foreign.saved_model.tensor_names import node_of
 
 SAVED_MODEL = "saved_model.pb"  # inside the folder
 
@@ -48,7 +49,7 @@ def read_signature(folder: Path) -> Signature:
         raise ModelError(f"{folder}: its input holds no real numbers (float32), which were expected of an image")
     shape = tuple(None if axis.size < 0 else int(axis.size) for axis in entry.tensor_shape.dim)
     output, others = _chosen_output(folder, signature.outputs)
-    return Signature(meta_graph, _node(entry.name), shape, signature.outputs[output].name, output, others)
+    return Signature(meta_graph, node_of(entry.name), shape, signature.outputs[output].name, output, others)
 
 
 def _meta_graph(folder: Path) -> Any:
@@ -82,7 +83,3 @@ def _is_float(dtype: int) -> bool:
     from tensorflow.core.framework import types_pb2
 
     return dtype in (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
-
-
-def _node(tensor: str) -> str:
-    return tensor.split(":")[0]

@@ -9,9 +9,11 @@ import keras
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
+from export.inputs.foreign.layer_names import LayerNames
 from export.inputs.foreign.saved_model.exact_graph import ExactGraph
 from export.inputs.foreign.saved_model.flat_graph import ENTRY
 from export.inputs.foreign.saved_model.operations import LAYERS, Operation, Unknown, no_layer
+from export.inputs.foreign.saved_model.tensor_names import full, node_of, tensors_of
 from export.inputs.foreign.saved_model.values import Value
 
 _MOST_TOLD = 4  # kinds of operations
@@ -59,12 +61,12 @@ class _Translation:
     def __init__(self, exact: ExactGraph) -> None:
         self._exact = exact
         self._node_of = {node.name: node for node in exact.in_order}
-        self._read = Counter(_full(one) for node in exact.in_order for one in _data(node))
-        self._read[_full(exact.answer)] += 1
-        constants = {_full(one) for node in exact.in_order for one in _data(node) if exact.is_constant(one)}
+        self._read = Counter(full(one) for node in exact.in_order for one in tensors_of(node))
+        self._read[full(exact.answer)] += 1
+        constants = {full(one) for node in exact.in_order for one in tensors_of(node) if exact.is_constant(one)}
         self._constants = exact.constants(sorted(constants))
         self._values: dict[str, Value] = {}
-        self._taken = {"image"}  # names of layers
+        self._names = LayerNames("image")
 
     def network(self, name: str) -> keras.Model:
         """The network."""
@@ -78,12 +80,12 @@ class _Translation:
                 raise ModelError(f"a SavedModel with {node.op} ({_short(node.name)!r}) {why}, {_ADVICE}") from why
             for place, value in enumerate(made if isinstance(made, list) else [made]):
                 self._values[f"{node.name}:{place}"] = value
-        answer = self._values[_full(self._exact.answer)].tensor(self._new("answer"))
+        answer = self._values[full(self._exact.answer)].tensor(self._new("answer"))
         return keras.Model(image, answer, name=name)
 
     def _operation(self, node: Any) -> Operation:
         inputs: list[Value | NDArray[Any]] = []
-        for name in map(_full, _data(node)):
+        for name in map(full, tensors_of(node)):
             if name in self._constants:
                 inputs.append(self._constants[name])
                 continue
@@ -94,38 +96,21 @@ class _Translation:
         return Operation(node, inputs, shape, self._new(node.name), self._writer, self._constant)
 
     def _writer(self, tensor: str) -> Any:
-        return self._node_of.get(tensor.split(":")[0])
+        return self._node_of.get(node_of(tensor))
 
     def _constant(self, name: str) -> NDArray[Any] | None:
-        return self._constants.get(_full(name))
+        return self._constants.get(full(name))
 
     def _new(self, node: str) -> Any:
         """A function that makes a layer, named after an operation."""
 
         def new(kind: Any, *arguments: Any, **options: Any) -> Any:
-            return kind(*arguments, **options, name=self._name(_short(node)), dtype="float32")
+            return kind(*arguments, **options, name=self._names.free(_short(node)), dtype="float32")
 
         return new
-
-    def _name(self, wanted: str) -> str:
-        """A name that no layer has yet."""
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._taken.add(name)
-        return name
-
-
-def _data(node: Any) -> list[str]:
-    return [name for name in node.input if not name.startswith("^")]
-
-
-def _full(tensor: str) -> str:
-    return tensor if ":" in tensor else f"{tensor}:0"
 
 
 def _short(node: str) -> str:
     """The name of the layer that an operation was part of, as far as the graph tells it."""
-    parts = [part for part in node.split(":")[0].split("/") if "PartitionedCall" not in part] or ["operation"]
+    parts = [part for part in node_of(node).split("/") if "PartitionedCall" not in part] or ["operation"]
     return parts[-2] if len(parts) > 1 else parts[0]
