@@ -174,7 +174,8 @@ class _Devices(click.ParamType[int | None]):
 @click.option(
     "--sensitivity",
     type=_SHARE,
-    help="Choose the threshold that keeps this sensitivity on validation radiographs; without, by Youden's index.",
+    help="Choose the threshold that keeps this sensitivity on validation radiographs; without, by Youden's index, with "
+    "chance smoothed away.",
 )
 @click.option(
     "--specificity",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from edge_runtime import spec
 from train.metrics import Estimate, wilson
@@ -15,6 +16,10 @@ YOUDEN, SENSITIVITY, SPECIFICITY = "youden", "sensitivity", "specificity"
 
 # What a network offers beside the threshold that was asked for: a screening that misses little, and one that is sure.
 _OFFERED: tuple[dict[str, float], ...] = ({}, {SENSITIVITY: 0.90}, {SPECIFICITY: 0.90})
+
+_BANDWIDTH = 0.9  # of Silverman's rule, times spread and count ** -0.2
+_GRID = 1001  # places where smoothed shares are calculated: memory stays linear in the radiographs
+_SAME = 1e-6  # bandwidth, of a logit: classes whose answers are all alike are not smoothed
 
 _LEAST, _MOST = 0.001, 0.999  # int8 probabilities end at 0.996: beyond, one decision would never come
 
@@ -69,7 +74,9 @@ def choose_operating_point(
     """The threshold in the middle between two neighbouring probabilities that serves a rule best.
 
     Without a wish it is Youden's (1950, doi 10.1002/1097-0142(1950)3:1): the largest sum of sensitivity and
-    specificity. With a sensitivity, the largest specificity that keeps it, and the other way round.
+    specificity, as they are once chance is smoothed away (Fluss et al. 2005, doi 10.1002/bimj.200410135): of the many
+    thresholds that few dozen fractures leave nearly as good as the best, the one that happens to be best is worth less
+    on others. With a sensitivity, the largest specificity that keeps it, and the other way round.
 
     Args:
         labels: (n,) 0 or 1, both among them; of validation radiographs.
@@ -78,14 +85,14 @@ def choose_operating_point(
         specificity: least one wished; of both one at most.
     """
     thresholds = _between(probabilities)
-    decided = probabilities[np.newaxis, :] >= thresholds[:, np.newaxis]
-    found, left = decided[:, labels == 1].mean(axis=1), (~decided)[:, labels == 0].mean(axis=1)
+    found = 1.0 - _share_below(thresholds, probabilities[labels == 1])
+    left = _share_below(thresholds, probabilities[labels == 0])
     if sensitivity is not None:
         best = int(np.argmax(np.where(found >= sensitivity, left, -1.0)))
     elif specificity is not None:
         best = int(np.argmax(np.where(left >= specificity, found, -1.0)))
     else:
-        best = int(np.argmax(found + left))
+        best = int(np.argmax(_smoothed_index(thresholds, labels, probabilities)))
     rule = SENSITIVITY if sensitivity is not None else SPECIFICITY if specificity is not None else YOUDEN
     positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
     return OperatingPoint(
@@ -95,6 +102,36 @@ def choose_operating_point(
         sensitivity=wilson(round(found[best] * positives), positives),
         specificity=wilson(round(left[best] * negatives), negatives),
     )
+
+
+def _smoothed_index(
+    thresholds: NDArray[np.float64], labels: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Sensitivity plus specificity at thresholds, (k,), with a Gaussian in place of each logit."""
+    logits, at = _logit(probabilities.astype(np.float64)), _logit(thresholds)
+    grid = np.linspace(at[0], at[-1], _GRID)
+    positive, negative = (
+        norm.cdf((values[np.newaxis, :] - grid[:, np.newaxis]) / _bandwidth(values)).mean(axis=1)
+        for values in (logits[labels == 1], logits[labels == 0])
+    )
+    return np.interp(at, grid, positive + 1.0 - negative)
+
+
+def _share_below(thresholds: NDArray[np.float64], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The share of probabilities below each threshold, (k,)."""
+    return np.searchsorted(np.sort(probabilities), thresholds, side="left") / probabilities.size
+
+
+def _bandwidth(logits: NDArray[np.float64]) -> float:
+    """Of a Gaussian for each of them, by the rule of Silverman (1986, Density Estimation, eq. 3.31)."""
+    low, high = np.quantile(logits, [0.25, 0.75])
+    spread = min(float(np.std(logits)), (high - low) / 1.34)
+    return max(_BANDWIDTH * spread * logits.size**-0.2, _SAME)
+
+
+def _logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = np.clip(probabilities, _LEAST, _MOST)
+    return np.log(inside / (1.0 - inside))
 
 
 def _between(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -124,7 +124,7 @@ def _patients(data: SplitData) -> str:
 
 def _rule(point: OperatingPoint) -> str:
     if point.wanted is None:
-        return "chosen by Youden's index"
+        return "chosen by Youden's index, smoothed"
     return f"chosen for a {point.rule} of {point.wanted:.2f}"
 
 

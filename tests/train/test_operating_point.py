@@ -11,11 +11,38 @@ LABELS = np.array([0, 0, 0, 0, 1, 0, 1, 1, 1, 1])
 PROBABILITIES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 
 
-def test_without_a_wish_the_sum_of_sensitivity_and_specificity_is_the_largest():
-    point = choose_operating_point(LABELS, PROBABILITIES)
+def test_without_a_wish_the_threshold_lies_between_classes_that_lie_apart():
+    probabilities = np.array([0.05, 0.1, 0.2, 0.3, 0.7, 0.32, 0.75, 0.8, 0.85, 0.9])
+    point = choose_operating_point(LABELS, probabilities)
     assert point.rule == "youden" and point.wanted is None
-    assert point.threshold == pytest.approx(0.35)
-    assert (point.sensitivity.value, point.specificity.value) == (1.0, 0.8)
+    assert point.threshold == pytest.approx((0.32 + 0.7) / 2)
+    assert (point.sensitivity.value, point.specificity.value) == (1.0, 1.0)
+
+
+def test_without_a_wish_the_threshold_is_worth_more_on_others_than_the_best_one_of_few():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [84, 262])
+
+    def index(threshold, positive, negative):
+        return np.mean(positive >= threshold) + np.mean(negative < threshold)
+
+    def drawn(fractured, others):  # probabilities of two classes whose logits overlap
+        return (1 / (1 + np.exp(-rng.normal(mean, 1.0, count))) for mean, count in ((1.7, fractured), (0.0, others)))
+
+    positive, negative = drawn(20_000, 20_000)
+    smoothed, plain = [], []
+    for _ in range(40):
+        few = np.concatenate(list(drawn(84, 262)))
+        smoothed.append(index(choose_operating_point(labels, few).threshold, positive, negative))
+        best_of_few = max(few, key=lambda threshold: index(threshold, few[:84], few[84:]))
+        plain.append(index(best_of_few, positive, negative))
+    assert np.mean(smoothed) > np.mean(plain) + 0.004
+
+
+@pytest.mark.parametrize("probabilities", [[0.3, 0.3, 0.3, 0.3], [0.2, 0.2, 0.9, 0.2], [0.0, 0.0, 1.0, 1.0]])
+def test_answers_that_are_all_alike_have_a_threshold_too(probabilities):
+    point = choose_operating_point(np.array([0, 0, 1, 1]), np.array(probabilities))
+    assert 0.0 < point.threshold < 1.0 and point.sensitivity.value + point.specificity.value >= 1.0
 
 
 @pytest.mark.parametrize(
