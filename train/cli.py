@@ -99,14 +99,16 @@ class _Devices(click.ParamType[int | None]):
     "--weights",
     default="imagenet",
     show_default=True,
-    help="Weights that MobileNetV2 starts from: imagenet (downloaded), none, or the path of a file.",
+    help="Weights that a pretrained network starts from: imagenet (downloaded; EfficientNet-Lite0's are in the package "
+    "of the extra [lite0]), none, or the path of a file.",
 )
 @click.option(
     "--head",
     type=click.Choice(HEADS),
     default="map",
     show_default=True,
-    help="map: MobileNetV2 names the place too, taught by boxes where DATA has them; pooled: a probability alone.",
+    help="map: a pretrained network names the place too, taught by boxes where DATA has them; pooled: a probability "
+    "alone.",
 )
 @click.option(
     "--draws",

@@ -40,8 +40,8 @@ class TrainConfig:
     image_size: int = 224  # S, pixels
     aspect: str = "pad"  # see ModelSpec.aspect
     alpha: float = 1.0  # width of MobileNetV2
-    weights: str = "imagenet"  # of MobileNetV2: `imagenet`, `none` or a path
-    head: str = "map"  # of MobileNetV2: `map` or `pooled`, see train.networks.heads
+    weights: str = "imagenet"  # of networks that can be pretrained: `imagenet`, `none` or a path
+    head: str = "map"  # of the same: `map` or `pooled`, see train.networks.heads
     learning_rate: float = 1e-3  # Adam, of networks trained from random values
     fine_tune_rate: float = 3e-4  # AdamW, highest, of the upper part of a pretrained network
     draws: int = 6  # augmented draws of each training image whose features are cached; see train.fit.transfer

@@ -46,8 +46,16 @@ class Network:
         return option in (*self.options, *(self.random_options if self.is_random(weights) else self.pretrained_options))
 
 
+# How pretrained networks learn best: see docs/experiments.md.
+_TRANSFER: Mapping[str, Any] = {"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 4}
+
 # The demonstration's breaks are thin at 96 pixels: strong augmentation would hide them from a network trained for so
 # short.
+_RANDOM_DEMO: Mapping[str, Any] = {
+    **{"image_size": 96, "rotation": 0.0, "any_angle": 0.0, "shift": 0.0, "zoom": 0.0},
+    **{"weights": "none", "head": "pooled"},
+}
+
 NETWORKS: dict[str, Network] = {
     "cnn": Network(
         builder="train.networks.cnn:build_cnn",
@@ -60,12 +68,22 @@ NETWORKS: dict[str, Network] = {
         options=("alpha", "weights", "head"),
         pretrained_options=("draws", "fine_tune_rate"),
         random_settings={"head": "pooled"},  # the map is taught on features of pretrained layers
-        defaults={"image_size": 448, "rotation": 15.0, "any_angle": 0.33, "shift": 0.05, "epochs": 4},
+        defaults=_TRANSFER,
         cut="block_6_project_BN",  # (S/16, S/16, 64) at alpha 1
         demo={
-            **{"image_size": 96, "epochs": 15, "rotation": 0.0, "any_angle": 0.0, "shift": 0.0, "zoom": 0.0},
-            **{"alpha": 0.35, "weights": "none", "head": "pooled", "learning_rate": 6e-3},
+            **_RANDOM_DEMO,
+            **{"epochs": 15, "alpha": 0.35, "learning_rate": 6e-3},
         },
+    ),
+    "efficientnetlite0": Network(
+        builder="train.networks.efficientnet_lite0:build_efficientnet_lite0",
+        fitting="train.fit.transfer:fit_pretrained_or_random",
+        options=("weights", "head"),
+        pretrained_options=("draws", "fine_tune_rate"),
+        random_settings={"head": "pooled"},
+        defaults=_TRANSFER,
+        cut="block_5_project_BN",  # (S/16, S/16, 80)
+        demo={**_RANDOM_DEMO, "epochs": 15, "learning_rate": 3e-3},
     ),
 }
 

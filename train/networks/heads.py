@@ -20,6 +20,28 @@ _RARE = -2.0  # logit of a cell before anything is learnt: few show a fracture
 _SMALL = 0.01  # standard deviation of kernels at the start
 
 
+def with_head(
+    image: keras.KerasTensor,
+    features: keras.KerasTensor,
+    fine: keras.KerasTensor,
+    head: str,
+    dropout: float,
+    name: str,
+) -> keras.Model:
+    """A backbone with a head on top, as `train.networks` describes a network.
+
+    Args:
+        image: the input, (b, S, S, 3).
+        features: the backbone's last, (b, h, w, c), square.
+        fine: of a layer before them, (b, 2h, 2w, d), which a map reads.
+        head: `map` or `pooled`.
+        dropout: fraction of the channels, or of the pooled features, dropped in training.
+        name: of the network.
+    """
+    outputs = map_head(features, fine, dropout) if head == "map" else pooled_head(features, dropout)
+    return keras.Model(image, outputs if len(outputs) > 1 else outputs[0], name=name)
+
+
 def pooled_head(features: keras.KerasTensor, dropout: float) -> list[keras.KerasTensor]:
     """[probability] from the mean of features, (b, h, w, c).
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
 
-from edge_runtime.errors import DataError, ModelError
-from train.networks.heads import map_head, pooled_head
+from edge_runtime.errors import DataError
+from train.networks.heads import with_head
+from train.networks.weight_files import load_weights
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
@@ -37,12 +36,7 @@ def build_mobilenetv2(
     # Keras' ImageNet weights expect -1 to 1; the graph does it, so that every file takes 0 to 1.
     rescaled = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)
     backbone = _backbone(rescaled, alpha, weights)
-    outputs = (
-        map_head(backbone.output, backbone.get_layer(_FINE).output, dropout)
-        if head == "map"
-        else pooled_head(backbone.output, dropout)
-    )
-    return keras.Model(image, outputs if len(outputs) > 1 else outputs[0], name="mobilenetv2")
+    return with_head(image, backbone.output, backbone.get_layer(_FINE).output, head, dropout, "mobilenetv2")
 
 
 def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
@@ -51,18 +45,8 @@ def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Mod
         return _with_quick_statistics(keras.applications.MobileNetV2(weights=None, **arguments))
     if weights == "imagenet":
         return _with_imagenet_weights(arguments)
-    if not Path(weights).is_file():
-        raise DataError(
-            f"--weights {weights}: no such file; expected `imagenet`, `none` or the path of a .weights.h5 file"
-        )
-    try:
-        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-        with warnings.catch_warnings():
-            # Keras only warns where layers of a file do not match, and leaves random values in their place.
-            warnings.simplefilter("error", UserWarning)
-            backbone.load_weights(weights)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise ModelError(f"--weights {weights}: does not fit MobileNetV2 of alpha {alpha}: {error}") from error
+    backbone = keras.applications.MobileNetV2(weights=None, **arguments)
+    load_weights(backbone, weights, f"MobileNetV2 of alpha {alpha}")
     return backbone
 
 
