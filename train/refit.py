@@ -17,6 +17,7 @@ from edge_runtime.errors import DataError, ModelError
 from edge_runtime.spec import ModelSpec
 from train.config import TrainConfig
 from train.data.split_data import SplitData
+from train.run_folder import TRAINING_VERSION
 
 COPIED = ("metrics.json", "predictions.csv", "plots", "report.html")  # of the run: what tells its figures
 NOTE = "refit.txt"
@@ -49,6 +50,11 @@ def read_finished_run(folder: Path) -> FinishedRun:
                 f"--refit {folder}: has --coverage, whose radiographs would train too: its limits would lie"
             )
         shift = float(metrics.get("prior_shift", 0.0))
+        if record.get("training_version") != TRAINING_VERSION:
+            raise DataError(
+                f"--refit {folder}: of a version of edge-train that trains otherwise: its figures would be those of "
+                "another network; train it again first"
+            )
         return FinishedRun(folder, config, shift, float(metrics["temperature"]), spec)
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise DataError(f"--refit {folder}: not a finished run of this version of edge-train: {error!r}") from error

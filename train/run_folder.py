@@ -25,6 +25,8 @@ from edge_runtime.whole_files import publish_folder, write_whole
 from train.config import TrainConfig
 from train.data.split_data import SplitData
 
+TRAINING_VERSION = 1  # of networks and of how they learn: raise it where the same settings make another network
+
 PACKAGES = ("fracture-edge", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 _RUN, _STATE, _SETTINGS = "run", "state", "settings.json"  # inside the unfinished folder
 DATA = "data"  # folder of the demonstration's images, inside the run
@@ -84,7 +86,10 @@ def open_unfinished_run(target: Path, config: TrainConfig, data_root: Path | Non
     """
     target = target.absolute()
     run = UnfinishedRun(target, target.with_name(f".{target.name}.unfinished"), None)
-    settings = json.loads(json.dumps({"config": config.to_dict(), "data_root": str(data_root) if data_root else None}))
+    root = str(data_root) if data_root else None
+    settings = json.loads(
+        json.dumps({"config": config.to_dict(), "data_root": root, "training_version": TRAINING_VERSION})
+    )
     clear_drafts(target.parent)
     _refuse_foreign(run)
     if target.exists():
@@ -115,7 +120,12 @@ def is_finished(target: Path, config: TrainConfig, data_root: Path | None) -> bo
 def _begin(run: UnfinishedRun, settings: dict[str, Any], resume: bool) -> None:
     if run.settings.is_file() and not resume:
         raise DataError(f"{run.around}: an unfinished run; continue it with --resume, or remove it")
-    if resume and json.loads(run.settings.read_text(encoding="utf-8")) != settings:
+    begun = json.loads(run.settings.read_text(encoding="utf-8")) if resume else settings
+    if begun.get("training_version") != TRAINING_VERSION:
+        raise DataError(
+            f"{run.around}: begun by a version of edge-train that trains otherwise; remove it and start again"
+        )
+    if begun != settings:
         raise DataError(f"{run.around}: was begun with other settings; give the same ones to --resume")
     run.folder.mkdir(exist_ok=True)
     for path in run.folder.iterdir():
@@ -175,6 +185,7 @@ def write_run_json(folder: Path, config: TrainConfig, data_root: Path, leaked: b
         "demo": config.demo,
         "seed": config.seed,
         "leaked": leaked,
+        "training_version": TRAINING_VERSION,
         "versions": {package: version(package) for package in PACKAGES},
     }
     write_json(folder / "run.json", record)

@@ -11,6 +11,7 @@ from edge_runtime.errors import DataError
 from edge_runtime.spec import ModelSpec, OperatingPoint
 from train.config import TrainConfig
 from train.refit import NOTE, copy_figures, read_finished_run, settings_of
+from train.run_folder import TRAINING_VERSION
 
 POINT = OperatingPoint("balanced", 0.2, (0.8, 0.7, 0.9), (0.8, 0.7, 0.9))
 SPEC = ModelSpec("mobilenetv2", 96, "pad", "bilinear", ("a", "b"), 0.2, "radiograph", operating_points=(POINT,))
@@ -20,7 +21,8 @@ SPEC = ModelSpec("mobilenetv2", 96, "pad", "bilinear", ("a", "b"), 0.2, "radiogr
 def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "plots").mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"config": TrainConfig("mobilenetv2", epochs=3).to_dict()}))
+    record = {"config": TrainConfig("mobilenetv2", epochs=3).to_dict(), "training_version": TRAINING_VERSION}
+    (folder / "run.json").write_text(json.dumps(record))
     (folder / "metrics.json").write_text(json.dumps({"prior_shift": -1.5, "temperature": 1.25}))
     (folder / "spec.json").write_text(SPEC.to_json())
     for name in ("predictions.csv", "report.html", "plots/roc.png"):
@@ -52,6 +54,15 @@ def test_figures_come_along_with_a_note_whose_they_are(run, tmp_path):
 def test_what_is_no_finished_run_is_named(run, name):
     (run / name).write_text(json.dumps({"labels": np.arange(2).tolist()}))
     with pytest.raises(DataError, match="not a finished run"):
+        read_finished_run(run)
+
+
+@pytest.mark.parametrize("version", [{}, {"training_version": TRAINING_VERSION - 1}])
+def test_a_run_of_a_version_that_trains_otherwise_is_not_fitted_again(run, version):
+    record = json.loads((run / "run.json").read_text())
+    del record["training_version"]
+    (run / "run.json").write_text(json.dumps(record | version))
+    with pytest.raises(DataError, match="would be those of another network; train it again first"):
         read_finished_run(run)
 
 

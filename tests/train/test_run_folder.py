@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import DataError
+from train import run_folder
 from train.config import TrainConfig
 from train.run_folder import is_finished, open_unfinished_run, write_json
 
@@ -39,6 +40,13 @@ def test_an_interrupted_run_is_resumed_or_told(target):
     with pytest.raises(DataError, match="other settings"):
         begin(target, resume=True, config=TrainConfig("cnn", seed=1))
     begin(target, resume=True).release()
+
+
+def test_a_run_that_another_version_began_is_not_gone_on_with(target, monkeypatch):
+    begin(target).release()
+    monkeypatch.setattr(run_folder, "TRAINING_VERSION", run_folder.TRAINING_VERSION + 1)
+    with pytest.raises(DataError, match="trains otherwise; remove it and start again"):
+        begin(target, resume=True)
 
 
 def test_what_was_written_at_the_end_is_written_anew_and_drawn_images_stay(target):
