@@ -20,6 +20,7 @@ from edge_runtime.bundle import read_manifest, spec_of_bundle
 from edge_runtime.spec import ModelSpec
 from export.bundle.writer import write_manifest
 from export.package.device_bundle import choose_model_file, write_device_bundle
+from train.models import NETWORKS
 
 MODEL = Path(__file__).resolve().parents[1] / "edge_runtime" / "model"
 CARD = "MODEL_CARD.md"
@@ -75,9 +76,11 @@ def _card(spec: ModelSpec, size: int, proof: Proof) -> str:
     with (proof.run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         splits = [row["split"] for row in csv.DictReader(stream)]
     figures = metrics["figures"]
+    config = json.loads((proof.run / "run.json").read_bytes())["config"]
     template = Template(Path(__file__).with_name("model_card.md").read_text(encoding="utf-8"))
     return template.substitute(
         name=spec.name,
+        network=NETWORKS[config["model"]].title,
         size=spec.size,
         megabytes=f"{size / 1e6:.1f}",
         auc=f"{figures['AUC']['value']:.3f}",

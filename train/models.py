@@ -18,6 +18,7 @@ from edge_runtime.errors import DataError
 class Network:
     """One entry: how a network is made and trained. Settings are those of `TrainConfig.from_options`."""
 
+    title: str  # as people write it
     builder: str  # `module:function`; (image_size, *options by name) -> keras.Model, as `train.networks` describes it
     fitting: str  # `module:function`; (keras.Model, train.fit.task.Task) -> list of EpochRecord; trains in place
     options: tuple[str, ...] = ()  # settings that the builder takes beside the image size
@@ -58,11 +59,13 @@ _RANDOM_DEMO: Mapping[str, Any] = {
 
 NETWORKS: dict[str, Network] = {
     "cnn": Network(
+        title="CNN",
         builder="train.networks.cnn:build_cnn",
         fitting="train.fit.whole:fit_on_grid",
         demo={"image_size": 96, "epochs": 10, "rotation": 6.0, "shift": 0.02, "zoom": 0.05},
     ),
     "mobilenetv2": Network(
+        title="MobileNetV2",
         builder="train.networks.mobilenetv2:build_mobilenetv2",
         fitting="train.fit.transfer:fit_pretrained_or_random",
         options=("alpha", "weights", "head"),
@@ -76,12 +79,13 @@ NETWORKS: dict[str, Network] = {
         },
     ),
     "efficientnetlite0": Network(
+        title="EfficientNet-Lite0",
         builder="train.networks.efficientnet_lite0:build_efficientnet_lite0",
         fitting="train.fit.transfer:fit_pretrained_or_random",
         options=("weights", "head"),
         pretrained_options=("draws", "fine_tune_rate"),
         random_settings={"head": "pooled"},
-        defaults=_TRANSFER,
+        defaults={**_TRANSFER, "epochs": 6},  # after 4 it still learns
         cut="block_5_project_BN",  # (S/16, S/16, 80)
         demo={**_RANDOM_DEMO, "epochs": 15, "learning_rate": 3e-3},
     ),

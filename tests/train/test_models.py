@@ -64,7 +64,9 @@ def test_an_unknown_network_is_refused():
 def test_a_network_added_by_one_entry_trains(phantoms, tmp_path, monkeypatch):
     (tmp_path / "added_network.py").write_text(ADDED)
     monkeypatch.syspath_prepend(tmp_path)
-    entry = Network(builder="added_network:build", fitting="train.fit.whole:fit_on_grid", options=("alpha",))
+    entry = Network(
+        title="Added", builder="added_network:build", fitting="train.fit.whole:fit_on_grid", options=("alpha",)
+    )
     monkeypatch.setitem(NETWORKS, "added", entry)
     config = TrainConfig("added", split="folders", epochs=1, image_size=32, calibration_images=4)
     train_and_evaluate(config, phantoms, tmp_path / "run")
