@@ -15,9 +15,8 @@ import numpy as np
 
 from edge_runtime.errors import DataError, ModelError
 from edge_runtime.spec import ModelSpec
-from train.config import TrainConfig
+from train.config import TRAINING_VERSION, TrainConfig
 from train.data.split_data import SplitData
-from train.run_folder import TRAINING_VERSION
 
 COPIED = ("metrics.json", "predictions.csv", "plots", "report.html")  # of the run: what tells its figures
 NOTE = "refit.txt"

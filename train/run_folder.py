@@ -22,10 +22,8 @@ from PIL import Image
 from edge_runtime.drafts import clear_drafts, draft_name, hold, is_draft, lock, remove
 from edge_runtime.errors import DataError
 from edge_runtime.whole_files import publish_folder, write_whole
-from train.config import TrainConfig
+from train.config import TRAINING_VERSION, TrainConfig
 from train.data.split_data import SplitData
-
-TRAINING_VERSION = 1  # of networks and of how they learn: raise it where the same settings make another network
 
 PACKAGES = ("fracture-edge", "tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 _RUN, _STATE, _SETTINGS = "run", "state", "settings.json"  # inside the unfinished folder

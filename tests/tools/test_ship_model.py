@@ -28,6 +28,7 @@ def proof(tmp_path, tiny_bundle) -> Proof:
     with (tmp_path / "run" / "split.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerows([["path", "split"], *([f"{i}.png", "train" if i < 60 else "test"] for i in range(84))])
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"config": {"model": "efficientnetlite0"}}))
     return Proof(tmp_path / "run", tmp_path / "evaluation")
 
 
@@ -50,6 +51,7 @@ def test_a_bundle_is_shipped_with_its_figures(tiny_bundle, proof, tmp_path, monk
     auc = json.loads((proof.evaluation / "metrics.json").read_text())["figures"]["AUC"]
     assert f"- AUC: {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" in card
     assert "fitted to 60 radiographs, on 24 radiographs" in card and "$" not in card
+    assert "EfficientNet-Lite0 at 32 x 32" in card
     assert ship(tiny_bundle, proof, target) == size  # again, in place of the earlier one
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from edge_runtime.errors import DataError
 from edge_runtime.spec import ModelSpec, OperatingPoint
-from train.config import TrainConfig
+from train.config import TRAINING_VERSION, TrainConfig
 from train.refit import NOTE, copy_figures, read_finished_run, settings_of
-from train.run_folder import TRAINING_VERSION
 
 POINT = OperatingPoint("balanced", 0.2, (0.8, 0.7, 0.9), (0.8, 0.7, 0.9))
 SPEC = ModelSpec("mobilenetv2", 96, "pad", "bilinear", ("a", "b"), 0.2, "radiograph", operating_points=(POINT,))
