@@ -27,7 +27,7 @@ from edge_runtime.preprocess import preprocess
 from edge_runtime.spec import ModelSpec
 from export.parity.measures import FileParity, Parity
 from export.quiet import quiet_converters
-from export.request import ExportRequest
+from export.request import AUTO, ExportRequest
 from train.metrics import auc
 from train.phantom import Phantom, draw
 
@@ -136,7 +136,7 @@ def train(model: Any, folder: Path, minutes: float) -> float:
     return best
 
 
-def export_network(path: Path, folder: Path, out: Path) -> Parity:
+def export_network(path: Path, folder: Path, out: Path, recipe: str = AUTO) -> Parity:
     """The parity of the network's bundle, on phantoms that nobody saw; written whatever the gate says."""
     from export.exporter import export
 
@@ -149,6 +149,7 @@ def export_network(path: Path, folder: Path, out: Path) -> Parity:
             evaluate=folder / "test",
             labels=LABELS,
             force=True,
+            recipe=recipe,
         )
     )
 

@@ -45,6 +45,18 @@ def test_a_trained_application_decides_in_int8_as_it_does(name, phantoms):
         assert one.radiograph_decisions_changed <= MOST_CHANGED * one.radiographs, (one.file, one.reasons)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_application_becomes_int8_in_both_formats(name, tmp_path):
+    """Whatever it has learnt: its kinds of layers do not depend on that. The recipe refuses operators left in float."""
+    write_images(tmp_path, TINY)
+    with quiet_converters():
+        build(name).save(tmp_path / f"{name}.keras")
+        parity = export_network(tmp_path / f"{name}.keras", tmp_path, tmp_path / "bundle", recipe="minmax")
+    int8 = {one.file for one in parity.files if one.precision == "int8"}
+    assert int8 == {"model_int8.tflite", "model_int8.onnx"}
+
+
 def test_phantoms_of_a_part_are_of_both_classes_and_none_is_a_hairline_break(tmp_path):
     write_images(tmp_path, TINY)
     for part, (_, count) in TINY.items():
