@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 from scipy.stats import norm
 
 from edge_runtime import spec
@@ -85,8 +86,10 @@ def choose_operating_point(
         specificity: least one wished; of both one at most.
     """
     thresholds = _between(probabilities)
-    found = 1.0 - _share_below(thresholds, probabilities[labels == 1])
-    left = _share_below(thresholds, probabilities[labels == 0])
+    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    # Whole numbers until the division: a wish of 0.2 is kept by one of five, and by 1 - 4 / 5 it is not.
+    found = (positives - _count_below(thresholds, probabilities[labels == 1])) / positives
+    left = _count_below(thresholds, probabilities[labels == 0]) / negatives
     if sensitivity is not None:
         best = int(np.argmax(np.where(found >= sensitivity, left, -1.0)))
     elif specificity is not None:
@@ -94,7 +97,6 @@ def choose_operating_point(
     else:
         best = int(np.argmax(_smoothed_index(thresholds, labels, probabilities)))
     rule = SENSITIVITY if sensitivity is not None else SPECIFICITY if specificity is not None else YOUDEN
-    positives, negatives = int(np.sum(labels == 1)), int(np.sum(labels == 0))
     return OperatingPoint(
         rule=rule,
         wanted=sensitivity if sensitivity is not None else specificity,
@@ -108,7 +110,7 @@ def _smoothed_index(
     thresholds: NDArray[np.float64], labels: NDArray[np.integer], probabilities: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Sensitivity plus specificity at thresholds, (k,), with a Gaussian in place of each logit."""
-    logits, at = _logit(probabilities.astype(np.float64)), _logit(thresholds)
+    logits, at = (logit(np.clip(values.astype(np.float64), _LEAST, _MOST)) for values in (probabilities, thresholds))
     grid = np.linspace(at[0], at[-1], _GRID)
     positive, negative = (
         norm.cdf((values[np.newaxis, :] - grid[:, np.newaxis]) / _bandwidth(values)).mean(axis=1)
@@ -117,9 +119,9 @@ def _smoothed_index(
     return np.interp(at, grid, positive + 1.0 - negative)
 
 
-def _share_below(thresholds: NDArray[np.float64], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The share of probabilities below each threshold, (k,)."""
-    return np.searchsorted(np.sort(probabilities), thresholds, side="left") / probabilities.size
+def _count_below(thresholds: NDArray[np.float64], probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """How many probabilities lie below each threshold, (k,)."""
+    return np.searchsorted(np.sort(probabilities), thresholds, side="left")
 
 
 def _bandwidth(logits: NDArray[np.float64]) -> float:
@@ -127,11 +129,6 @@ def _bandwidth(logits: NDArray[np.float64]) -> float:
     low, high = np.quantile(logits, [0.25, 0.75])
     spread = min(float(np.std(logits)), (high - low) / 1.34)
     return max(_BANDWIDTH * spread * logits.size**-0.2, _SAME)
-
-
-def _logit(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.clip(probabilities, _LEAST, _MOST)
-    return np.log(inside / (1.0 - inside))
 
 
 def _between(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

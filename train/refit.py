@@ -48,12 +48,12 @@ def read_finished_run(folder: Path) -> FinishedRun:
             raise DataError(
                 f"--refit {folder}: has --coverage, whose radiographs would train too: its limits would lie"
             )
-        shift = float(metrics.get("prior_shift", 0.0))
         if record.get("training_version") != TRAINING_VERSION:
             raise DataError(
                 f"--refit {folder}: of a version of edge-train that trains otherwise: its figures would be those of "
                 "another network; train it again first"
             )
+        shift = float(metrics.get("prior_shift", 0.0))
         return FinishedRun(folder, config, shift, float(metrics["temperature"]), spec)
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise DataError(f"--refit {folder}: not a finished run of this version of edge-train: {error!r}") from error

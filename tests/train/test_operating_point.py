@@ -62,6 +62,14 @@ def test_a_wish_is_kept_at_the_least_price(wish, threshold, sensitivity, specifi
     assert point.sensitivity.low < sensitivity <= point.sensitivity.high
 
 
+@pytest.mark.parametrize(("kept", "of"), [(1, 5), (1, 6), (9, 11), (2, 12), (23, 25)])
+def test_a_wish_that_is_met_exactly_is_met_to_the_last_digit(kept, of):
+    # Every second one is fractured: to find one more costs one more false alarm.
+    labels, probabilities = np.array([1, 0] * of), np.linspace(0.9, 0.1, 2 * of)
+    assert choose_operating_point(labels, probabilities, sensitivity=kept / of).sensitivity.value == kept / of
+    assert choose_operating_point(1 - labels, probabilities[::-1], specificity=kept / of).specificity.value == kept / of
+
+
 def test_a_threshold_can_be_reached_and_missed_even_where_every_probability_is_1():
     point = choose_operating_point(np.array([1, 0]), np.array([1.0, 1.0]), specificity=0.5)
     assert 0.0 < point.threshold < 1.0

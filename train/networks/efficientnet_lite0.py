@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DependencyError
 from train.networks.heads import with_head
-from train.networks.weight_files import load_weights
+from train.networks.weight_files import load_weights, settle_quickly
 
 # (blocks, channels, side of the kernel, stride of the first, expansion), Tan and Le 2019, arXiv:1905.11946, table 1.
 _STAGES = (
@@ -68,52 +68,50 @@ def build_efficientnet_lite0(
     """
     image = keras.Input((size, size, 3), name="image")
     # Google's weights expect (grey - 127) / 128; the graph does it, so that every file takes 0 to 1.
-    features = _features(layers.Rescaling(255.0 / 128.0, offset=-127.0 / 128.0, name="rescale")(image), weights)
+    features = _features(layers.Rescaling(255.0 / 128.0, offset=-127.0 / 128.0, name="rescale")(image))
     backbone = keras.Model(image, features)
-    if weights != "none":
+    if weights == "none":
+        settle_quickly(backbone)
+    else:
         path = _package_file() if weights == "imagenet" else weights
         load_weights(backbone, path, "EfficientNet-Lite0", _set_tensors)
     return with_head(image, features, backbone.get_layer(_FINE).output, head, dropout, "efficientnetlite0")
 
 
-def _features(image: keras.KerasTensor, weights: str) -> keras.KerasTensor:
-    # Random values are trained for a few hundred steps: their running statistics must settle within an epoch.
-    momentum = 0.9 if weights == "none" else 0.99
-    tensor = _convolved(image, "stem", _STEM, momentum, side=3, stride=2)
+def _features(image: keras.KerasTensor) -> keras.KerasTensor:
+    tensor = _convolved(image, "stem", _STEM, side=3, stride=2)
     number = 0
     for blocks, channels, side, first_stride, expansion in _STAGES:
         for block in range(blocks):
             stride = 1 if block else first_stride
-            tensor = _block(tensor, f"block_{number}_", (channels, side, stride, expansion), momentum)
+            tensor = _block(tensor, f"block_{number}_", (channels, side, stride, expansion))
             number += 1
-    return _convolved(tensor, "last", _LAST, momentum)
+    return _convolved(tensor, "last", _LAST)
 
 
-def _block(
-    tensor: keras.KerasTensor, name: str, shape: tuple[int, int, int, int], momentum: float
-) -> keras.KerasTensor:
+def _block(tensor: keras.KerasTensor, name: str, shape: tuple[int, int, int, int]) -> keras.KerasTensor:
     """An inverted residual: channels expanded, seen place by place, and projected."""
     channels, side, stride, expansion = shape
     before = tensor
     if expansion > 1:
-        tensor = _convolved(tensor, f"{name}expand", tensor.shape[-1] * expansion, momentum)
+        tensor = _convolved(tensor, f"{name}expand", tensor.shape[-1] * expansion)
     tensor = layers.DepthwiseConv2D(side, stride, "same", use_bias=False, name=f"{name}depthwise")(tensor)
-    tensor = layers.ReLU(6.0, name=f"{name}depthwise_relu")(_normalised(tensor, f"{name}depthwise_BN", momentum))
+    tensor = layers.ReLU(6.0, name=f"{name}depthwise_relu")(_normalised(tensor, f"{name}depthwise_BN"))
     tensor = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}project")(tensor)
-    tensor = _normalised(tensor, f"{name}project_BN", momentum)
+    tensor = _normalised(tensor, f"{name}project_BN")
     is_residual = stride == 1 and before.shape[-1] == channels
     return layers.Add(name=f"{name}add")([before, tensor]) if is_residual else tensor
 
 
 def _convolved(
-    tensor: keras.KerasTensor, name: str, channels: int, momentum: float, side: int = 1, stride: int = 1
+    tensor: keras.KerasTensor, name: str, channels: int, side: int = 1, stride: int = 1
 ) -> keras.KerasTensor:
     tensor = layers.Conv2D(channels, side, stride, "same", use_bias=False, name=name)(tensor)
-    return layers.ReLU(6.0, name=f"{name}_relu")(_normalised(tensor, f"{name}_BN", momentum))
+    return layers.ReLU(6.0, name=f"{name}_relu")(_normalised(tensor, f"{name}_BN"))
 
 
-def _normalised(tensor: keras.KerasTensor, name: str, momentum: float) -> keras.KerasTensor:
-    return layers.BatchNormalization(epsilon=1e-3, momentum=momentum, name=name)(tensor)
+def _normalised(tensor: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(epsilon=1e-3, name=name)(tensor)
 
 
 def _package_file() -> str:

@@ -9,7 +9,7 @@ from keras import layers
 
 from edge_runtime.errors import DataError
 from train.networks.heads import with_head
-from train.networks.weight_files import load_weights
+from train.networks.weight_files import load_weights, settle_quickly
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
@@ -42,19 +42,13 @@ def build_mobilenetv2(
 def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
     arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
     if weights == "none":
-        return _with_quick_statistics(keras.applications.MobileNetV2(weights=None, **arguments))
+        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
+        settle_quickly(backbone)
+        return backbone
     if weights == "imagenet":
         return _with_imagenet_weights(arguments)
     backbone = keras.applications.MobileNetV2(weights=None, **arguments)
     load_weights(backbone, weights, f"MobileNetV2 of alpha {alpha}")
-    return backbone
-
-
-def _with_quick_statistics(backbone: keras.Model) -> keras.Model:
-    """The backbone with running statistics that settle within an epoch; Keras' 0.999 is made for ImageNet's length."""
-    for layer in backbone.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.9
     return backbone
 
 

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER; files of PyTorch before 1.6 begin with it
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+# What crafted bytes bring the unpickler and the reader to: names, counts and sizes in them are not to be believed.
+_BROKEN = (
+    *(pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError),
+    *(OverflowError, MemoryError, RecursionError),
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream:
             return _read(stream)
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise ValueError(f"not a file of PyTorch's tensors: {error}") from error
 
 

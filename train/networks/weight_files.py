@@ -1,4 +1,4 @@
-"""Weights of a backbone from a file that a user gives."""
+"""What a backbone starts from: weights of a file that a user gives, or random values."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from edge_runtime.errors import DataError, ModelError
 from train.networks.torch_file import read_tensors
 
 _TORCH = ".pth"
+
+
+def settle_quickly(backbone: keras.Model) -> None:
+    """Lets running statistics follow random weights within an epoch; Keras' momenta are made for ImageNet's length."""
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
 
 
 def load_weights(

@@ -98,12 +98,19 @@ def of_other_tensors(path):
     return path
 
 
+def of_too_many_numbers(path):
+    content, count = WEIGHTS.read_bytes(), (32 * 3 * 3 * 3).to_bytes(8, "little")  # those of the first kernel
+    assert count in content
+    path.write_bytes(content.replace(count, b"\xff" * 8))
+    return path
+
+
 def no_pickle(path):
     path.write_bytes(b"weights")
     return path
 
 
-@pytest.mark.parametrize("make", [other_network, cut_short, of_other_tensors, no_pickle])
+@pytest.mark.parametrize("make", [other_network, cut_short, of_other_tensors, of_too_many_numbers, no_pickle])
 def test_a_file_that_does_not_fit_is_a_model_error(make, tmp_path):
     path = make(tmp_path / "weights.pth")
     with pytest.raises(ModelError, match="does not fit EfficientNet-Lite0"):
