@@ -27,6 +27,9 @@ _COARSE = 3.0  # sigma in pixels of half the size; coarser structure is brightne
 _FINE, _BROAD = 1.0, 3.0  # sigmas in pixels of the band that decides
 _LOCAL_BOX = 15  # pixels; window of the local contrast
 _NOISE_VARIANCE = 2.0  # grey levels squared: what JPEG leaves in a flat area
+# Pairs compared at a time. Their images stay decoded until the pair is done, for two threads at once: a radiograph of
+# 2500 pixels takes longer to decode than to compare.
+_PAIRS = 16
 _CACHED_IMAGES = 64
 
 
@@ -39,7 +42,13 @@ class CloserLook:
         self._read = lru_cache(_CACHED_IMAGES)(lambda image: remove_white_corners(read_grey(views.path(image))))
 
     def compare(self, first: Ints, second: Ints, maps: Maps) -> tuple[Maps, NDArray[np.float64], NDArray[np.float64]]:
-        """(better maps, agreement and phase coherence, both at most 1) of n pairs under maps of scale 1 or more."""
+        """(better maps, agreement and phase coherence, both at most 1) of n > 0 pairs under maps of scale 1 or more."""
+        chunks = [slice(start, start + _PAIRS) for start in range(0, len(maps), _PAIRS)]
+        seen = [self._compare(first[chunk], second[chunk], maps[chunk]) for chunk in chunks]
+        better, agreement, coherence = (np.concatenate(column) for column in zip(*seen, strict=True))
+        return better, agreement, coherence
+
+    def _compare(self, first: Ints, second: Ints, maps: Maps) -> tuple[Maps, NDArray[np.float64], NDArray[np.float64]]:
         linear = maps[:, :, :2]
         # The square holds the part of the first view that the second one shows.
         shown = np.minimum(1.0, 1 / np.sqrt(np.abs(np.linalg.det(linear)) + 1e-9))
