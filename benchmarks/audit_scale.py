@@ -4,6 +4,7 @@
     python -m benchmarks.audit_scale --images 1000000 --folder /large/disk  # 11 GB of descriptors, 4 GB of index
     python -m benchmarks.audit_scale --memory --views 2 --images 100000     # peak memory alone, in a tenth of the time
     python -m benchmarks.audit_scale --phantoms --images 1000 10000         # edge-audit on files
+    python -m benchmarks.audit_scale --phantoms --images 20000 --ray        # and by both engines: are the groups equal?
 
 The descriptors are unit vectors of the real size and number a view, drawn around cluster centres so that they are as
 hard to tell apart as radiographs of one body part; one image in ten has a near copy. They are read from a file, as the
@@ -16,7 +17,8 @@ costs: the part of the growth that is the algorithm's and not the memory's.
 worse ones: seconds and copies found then say nothing about the audit. `--views 2`: of each image, as where not square.
 
 Phantoms: files of 192 pixels, ten of each phantom, turned by any angle; shown are the seconds and the peak memory of
-`edge-audit`, how many groups it finds, and how many there are.
+`edge-audit`, how many groups it finds, and how many there are. `--ray`: the same files by Ray as well, each engine with
+a cache of its own; CPU seconds and peak memory of Ray are those of the driver.
 """
 
 from __future__ import annotations
@@ -123,31 +125,40 @@ def distances_a_question(views: Simulated) -> float:
     return index.search(questions, ANSWERS).computed_distances / len(questions)
 
 
-def measure_audit(folder: Path, images: int, seed: int) -> dict[str, float]:
+def measure_audit(folder: Path, images: int, seed: int, ray: bool) -> dict[str, float]:
     data = folder / "data"
     plant(data, images, seed)
-    command = [sys.executable, "-m", "train.audit.cli", str(data), "--json"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    figures, groups = audit(data, folder / "cache")
+    phantoms = [{Path(path).stem.split("-")[0] for path in group} for group in groups]
+    measured = {
+        "images": images,
+        **figures,
+        "CPU microseconds / (n log2 n)": figures["CPU seconds"] * 1e6 / (images * math.log2(images)),
+        "phantoms": -(-images // FILES_A_PHANTOM),
+        "groups": len(groups),
+        "groups of several phantoms": sum(len(group) > 1 for group in phantoms),
+    }
+    if ray:
+        figures, others = audit(data, folder / "cache-ray", "--engine", "ray")
+        measured |= {f"{name} on Ray": value for name, value in figures.items()}
+        measured["groups that only one engine has"] = len({*map(frozenset, groups)} ^ {*map(frozenset, others)})
+    return measured
+
+
+def audit(data: Path, cache: Path, *options: str) -> tuple[dict[str, float], list[list[str]]]:
+    """What an audit from nothing took, and its groups of file names."""
+    command = [sys.executable, "-m", "train.audit.cli", str(data), "--json", *options]
     timed = ["/usr/bin/time", "-f", "peak %M CPU %U %S", *command]
     start = time.perf_counter()
-    done = subprocess.run(timed, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        timed, capture_output=True, text=True, check=True, env=os.environ | {"XDG_CACHE_HOME": str(cache)}
+    )
     seconds = time.perf_counter() - start
     told = re.search(r"^peak (\d+) CPU ([\d.]+) ([\d.]+)$", done.stderr, re.MULTILINE)
     if told is None:
         raise RuntimeError(done.stderr)
-    groups = json.loads(done.stdout)["groups"]
-    phantoms = [{Path(path).stem.split("-")[0] for path in group} for group in groups]
-    cpu = float(told[2]) + float(told[3])
-    return {
-        "images": images,
-        "seconds": seconds,
-        "CPU seconds": cpu,
-        "CPU microseconds / (n log2 n)": cpu * 1e6 / (images * math.log2(images)),
-        "phantoms": -(-images // FILES_A_PHANTOM),
-        "groups": len(groups),
-        "groups of several phantoms": sum(len(group) > 1 for group in phantoms),
-        "peak MB": int(told[1]) / 1e3,
-    }
+    figures = {"seconds": seconds, "CPU seconds": float(told[2]) + float(told[3]), "peak MB": int(told[1]) / 1e3}
+    return figures, json.loads(done.stdout)["groups"]
 
 
 def plant(data: Path, images: int, seed: int) -> None:
@@ -174,6 +185,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=1, help="of each simulated image")
     parser.add_argument("--memory", action="store_true", help="measure peak memory alone")
     parser.add_argument("--phantoms", action="store_true", help="draw files and audit them")
+    parser.add_argument("--ray", action="store_true", help="audit them by Ray as well, and compare the groups")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where files are made for the time of the run")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
@@ -183,7 +195,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             given = (Path(folder), images, options.seed)
             if options.phantoms:
-                rows.append(measure_audit(*given))
+                rows.append(measure_audit(*given, options.ray))
             else:
                 # A process of its own: the peak of the one before would count for it.
                 with multiprocessing.get_context("spawn").Pool(1) as alone:
