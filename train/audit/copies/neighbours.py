@@ -86,8 +86,7 @@ def _nearest(views: Described, indexes: list[Path], chunk: tuple[int, int]) -> t
     vectors = views.vectors(start, stop)
     wanted = min(_PER_QUERY, len(views) * len(CENTRED))
     opened = [_open_index(path) for path in indexes]
-    found = [_ask(opened, vectors, disc, wanted) for disc in _ASKING]
-    asking, asking_disc, keys, distances = (np.concatenate(column) for column in zip(*found, strict=True))
+    asking, asking_disc, keys, distances = _ask(opened, vectors, wanted)
     answering = len(CENTRED)
     matches = _Matches(views.owners, asking + start, asking_disc, keys // answering, keys % answering, distances)
     nearest = matches.other_images().nearest_of_each_pair()
@@ -103,16 +102,19 @@ def _place(sorted_keys: Ints) -> NDArray[np.int64]:
     return places - np.maximum.accumulate(np.where(_firsts(sorted_keys), places, 0))
 
 
-def _ask(indexes: list[Any], vectors: NDArray[np.float32], disc: int, wanted: int) -> tuple[NDArray[Any], ...]:
-    """(view, disc, key found, distance) of the nearest answers of all indexes to one disc of all views."""
-    questions = np.ascontiguousarray(vectors[:, disc])
+def _ask(indexes: list[Any], vectors: NDArray[np.float32], wanted: int) -> tuple[NDArray[Any], ...]:
+    """(view, disc, key found, distance) of the nearest answers of all indexes to the asking discs of all views."""
+    # The discs of one view ask one after the other: the same part of the graph answers them, which then lies in the
+    # processor's cache. Disc by disc, the search took 2.3 times as long among 200,000 fingerprints.
+    questions = vectors[:, _ASKING].reshape(-1, DIMENSIONS)
     answers = [_search(index, questions, wanted) for index in indexes]
     keys, distances = (np.concatenate(column, axis=1) for column in zip(*answers, strict=True))
     if len(indexes) > 1:
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :wanted]
         keys, distances = (np.take_along_axis(values, nearest, axis=1) for values in (keys, distances))
-    views, places = np.nonzero(np.isfinite(distances))
-    return views, np.full(len(views), disc, np.int64), keys[views, places], distances[views, places]
+    asked, places = np.nonzero(np.isfinite(distances))
+    views, discs = np.divmod(asked, len(_ASKING))
+    return views, np.array(_ASKING)[discs], keys[asked, places], distances[asked, places]
 
 
 def _search(index: Any, questions: NDArray[np.float32], wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
