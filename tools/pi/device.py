@@ -199,6 +199,7 @@ def kept_wheels(machine: Machine) -> Path:
         (name.replace("-", "_"), version) for name, version in pins.items()
     }:
         return kept
+    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as draft:
         try:
             gather_wheels(machine, Path(draft), None)
