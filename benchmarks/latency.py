@@ -4,8 +4,8 @@
         [--litert-quantizer PYTHON] [--nncf PYTHON]
 
 Every file is made from the calibration images of the run. `plain` is TensorFlow's converter and ONNX Runtime's
-quantize_static, on networks with one grey channel as ours, so that time and size compare. LiteRT Quantizer and NNCF run
-in environments of their own, given by their Python (`pip install litert-quantizer`, `pip install nncf onnx`).
+quantize_static, on networks with one grey channel as ours, so that time and size compare. LiteRT Quantizer and NNCF:
+`benchmarks.other_quantizers`.
 Medians of single inferences, all files in turn; ratios to the float file of the same engine and to the plain int8 file.
 Targets: int8 TFLite at most 0.55 x float and 1.05 x the plain converter's; int8 ONNX at most 0.6 x float on a processor
 with VNNI and 1.05 x plain; sizes at most 1.05 x plain.
@@ -14,7 +14,6 @@ with VNNI and 1.05 x plain; sizes at most 1.05 x plain.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.engines.onnx_runtime import _read_processor, needs_precision
+from benchmarks.other_quantizers import add_options, open_session, quantize_elsewhere
 from export.exporter import SAMPLE
 from export.inputs.image_sets import read_training_images
 from export.inputs.opening import open_inputs
@@ -33,26 +32,6 @@ from export.quantize.recipes import NAMES, open_recipe
 from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
 from export.request import ExportRequest
-
-# Each reads FLOAT_FILE, CALIBRATION.npy (n, 1, S, S, 1), 0 to 1, and writes TARGET; it runs in the other tool's Python.
-LITERT_QUANTIZER = """
-import sys, numpy as np
-try:
-    from litert_quantizer import quantizer, recipe
-except ImportError:
-    from ai_edge_quantizer import quantizer, recipe
-source, images, target = sys.argv[1:]
-tool = quantizer.Quantizer(source)
-tool.load_quantization_recipe(recipe.static_wi8_ai8())
-data = {"serving_default": [{"grey": image} for image in np.load(images)]}
-tool.quantize(tool.calibrate(data)).export_model(target, overwrite=True)
-"""
-NNCF = """
-import sys, numpy as np, onnx, nncf
-source, images, target = sys.argv[1:]
-dataset = nncf.Dataset([{"grey": image} for image in np.load(images)])
-onnx.save(nncf.quantize(onnx.load(source), dataset, subset_size=len(np.load(images))), target)
-"""
 
 
 def make_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
@@ -65,22 +44,15 @@ def make_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     floats = model_files.convert_to_float(prepared.grey, (".tflite", ".onnx"))
     files = {f"float{suffix}": write(folder / f"float{suffix}", content) for suffix, content in floats.items()}
     images = np.stack(list(calibration.inputs()))
-    np.save(folder / "images.npy", images)
     inputs = RecipeInputs(calibration, lambda: read_training_images(opened.network, calibration))
     for name in options.recipes:
         for suffix, content in open_recipe(name).quantize(prepared, (".tflite", ".onnx"), inputs).items():
             files[f"{name}{suffix}"] = write(folder / f"{name}{suffix}", content)
     files["plain.tflite"] = write(folder / "plain.tflite", plain_tflite(prepared.grey, images))
     files["plain.onnx"] = plain_onnx(files["float.onnx"], images, folder / "plain.onnx")
-    for name, python, script, suffix in (
-        ("litert-quantizer", options.litert_quantizer, LITERT_QUANTIZER, ".tflite"),
-        ("nncf", options.nncf, NNCF, ".onnx"),
-    ):
-        if python is not None:
-            target = folder / f"{name}{suffix}"
-            arguments = map(str, (files[f"float{suffix}"], folder / "images.npy", target))
-            subprocess.run([python, "-c", script, *arguments], check=True, stdout=subprocess.DEVNULL)
-            files[f"{name}{suffix}"] = target
+    sources = {suffix: files[f"float{suffix}"] for suffix in floats}
+    for _, _, path in quantize_elsewhere(options, sources, images, folder):
+        files[path.name] = path
     return files
 
 
@@ -128,13 +100,7 @@ def open_file(path: Path, threads: int) -> Callable[[], Any]:
         (entry,) = interpreter.get_input_details()
         interpreter.set_tensor(entry["index"], np.resize(grey, entry["shape"]).astype(entry["dtype"]))
         return interpreter.invoke
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.log_severity_level = threads, 3
-    if needs_precision(_read_processor())[0]:
-        settings.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads)
     (entry,) = session.get_inputs()
     dtype = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}[entry.type]
     shape = [size if isinstance(size, int) else 1 for size in entry.shape]
@@ -160,8 +126,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repetitions", type=int, default=60)
     parser.add_argument("--recipes", nargs="+", default=["minmax"], choices=NAMES)
-    parser.add_argument("--litert-quantizer", help="Python of an environment with litert-quantizer")
-    parser.add_argument("--nncf", help="Python of an environment with nncf, onnx and onnxruntime")
+    add_options(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         with quiet_converters():

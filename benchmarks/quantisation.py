@@ -1,11 +1,14 @@
-"""Every recipe beside the plain converters, as a user would otherwise call them: how far is int8 from the network?
+"""Every recipe beside other tools, as a user would otherwise call them: how far is int8 from the network?
 
     python -m benchmarks.quantisation RUN [RUN ...] [--recipes minmax mse ...] [--budget-minutes 5]
+        [--litert-quantizer PYTHON] [--nncf PYTHON]
+    python -m benchmarks.quantisation NETWORK.keras --labels normal,fractured --calibration DIR --evaluate DIR
 
 Each file is made from the calibration images of the run and compared with `model.keras` on its test split, through the
 engine that runs it. `plain converter` is TensorFlow's with a representative data set and int8 input and output; `plain
 quantize_static` is ONNX Runtime's with its defaults after its own preprocessing, on tf2onnx's file. Both keep the three
-input channels that training has. Prints one Markdown table a run.
+input channels that training has. LiteRT Quantizer and NNCF (`benchmarks.other_quantizers`) quantise our own float
+files, of one grey channel. Prints one Markdown table a network.
 """
 
 from __future__ import annotations
@@ -13,19 +16,20 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.other_quantizers import add_options, ask_file, quantize_elsewhere
 from edge_runtime.quantization import grey_to_float
 from export.exporter import SAMPLE, with_reference
 from export.inputs.calibration import CalibrationSet
 from export.inputs.image_sets import read_training_images
 from export.inputs.opening import open_inputs
-from export.parity.engine_answers import Answers, ask
+from export.parity.engine_answers import ask
 from export.parity.measures import FileParity, compare
 from export.quantize.recipes import NAMES, open_recipe
 from export.quantize.recipes.recipe_inputs import RecipeInputs
@@ -36,35 +40,40 @@ HEAD = "| way | format | MB | AUC change | radiographs changed | images changed 
 Row = tuple[str, float, FileParity]  # way, seconds to make the file, figures
 
 
-def measure(run: Path, recipes: list[str], budget_minutes: float | None) -> Iterator[Row]:
+def measure(request: ExportRequest, options: argparse.Namespace) -> Iterator[Row]:
     from export.convert import model_files, prepared_network
 
-    opened = open_inputs(ExportRequest(run, Path(), int8=True))
+    opened = open_inputs(request)
     calibration, test = opened.images.calibration, opened.images.judging
     prepared = prepared_network.prepare(prepared_network.load(opened), opened.network.spec, test.images_u8[:SAMPLE])
     images = with_reference(test, prepared.model)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         for name, make in (("plain converter", plain_tflite), ("plain quantize_static", plain_onnx)):
             start = time.perf_counter()
-            path, answer = make(prepared.model, calibration, Path(folder))
-            yield name, time.perf_counter() - start, compare(path, prepared.spec, answer(images.images_u8), images)
+            path = make(prepared.model, calibration, folder)
+            seconds = time.perf_counter() - start
+            answers = ask_file(path, as_network_input(prepared.model, images.images_u8))
+            yield name, seconds, compare(path, prepared.spec, answers, images)
+        floats = {}
+        for suffix, content in model_files.convert_to_float(prepared.grey, (".tflite", ".onnx")).items():
+            floats[suffix] = folder / f"float{suffix}"
+            floats[suffix].write_bytes(content)
+        for name, seconds, path in quantize_elsewhere(options, floats, np.stack(list(calibration.inputs())), folder):
+            answers = ask_file(path, as_network_input(prepared.grey, images.images_u8))
+            yield name, seconds, compare(path, prepared.spec, answers, images)
         training = lambda: read_training_images(opened.network, calibration)  # noqa: E731
-        inputs = RecipeInputs(calibration, training, budget_minutes=budget_minutes)
-        for name in recipes:
+        inputs = RecipeInputs(calibration, training, budget_minutes=options.budget_minutes)
+        for name in options.recipes:
             start = time.perf_counter()
             quantized = open_recipe(name).quantize(prepared, (".tflite", ".onnx"), inputs)
             seconds = time.perf_counter() - start
-            for path, spec in model_files.write_files(Path(folder), "int8", quantized, prepared.spec).items():
+            for path, spec in model_files.write_files(folder, "int8", quantized, prepared.spec).items():
                 yield name, seconds, compare(path, spec, ask(path, spec, images.images_u8), images)
 
 
-Asking = Callable[[NDArray[np.uint8]], Answers]
-
-
-def plain_tflite(model: Any, calibration: CalibrationSet, folder: Path) -> tuple[Path, Asking]:
-    import ai_edge_litert
+def plain_tflite(model: Any, calibration: CalibrationSet, folder: Path) -> Path:
     import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
 
     saved = folder / "saved"
     model.export(saved, verbose=False)
@@ -75,27 +84,10 @@ def plain_tflite(model: Any, calibration: CalibrationSet, folder: Path) -> tuple
     converter.inference_input_type = converter.inference_output_type = tf.int8
     path = folder / "plain_int8.tflite"
     path.write_bytes(converter.convert())
-
-    def answer(images_u8: NDArray[np.uint8]) -> Answers:
-        interpreter = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
-        (entry,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-        def run(image: NDArray[np.float32]) -> float:
-            scale, zero_point = entry["quantization"]
-            integers = np.clip(np.round(image / scale) + zero_point, -128, 127).astype(np.int8)
-            interpreter.set_tensor(entry["index"], integers)
-            interpreter.invoke()
-            scale, zero_point = output["quantization"]
-            return (float(interpreter.get_tensor(output["index"]).item()) - zero_point) * scale
-
-        return timed("litert", ai_edge_litert.__version__, run, as_network_input(model, images_u8))
-
-    return path, answer
+    return path
 
 
-def plain_onnx(model: Any, calibration: CalibrationSet, folder: Path) -> tuple[Path, Asking]:
-    import onnxruntime
+def plain_onnx(model: Any, calibration: CalibrationSet, folder: Path) -> Path:
     import tensorflow as tf
     import tf2onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
@@ -115,32 +107,13 @@ def plain_onnx(model: Any, calibration: CalibrationSet, folder: Path) -> tuple[P
     tf2onnx.convert.from_function(function, signature, output_path=str(converted))
     quant_pre_process(str(converted), str(prepared), skip_symbolic_shape=True)
     quantize_static(str(prepared), str(path), Reader())
-
-    def answer(images_u8: NDArray[np.uint8]) -> Answers:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-        def run(image: NDArray[np.float32]) -> float:
-            return float(session.run(None, {"image": image})[0].item())
-
-        return timed("onnxruntime", onnxruntime.__version__, run, as_network_input(model, images_u8))
-
-    return path, answer
+    return path
 
 
 def as_network_input(model: Any, images_u8: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     channels = model.inputs[0].shape[-1]
     for image_u8 in images_u8:
         yield np.repeat(grey_to_float(image_u8)[np.newaxis, ..., np.newaxis], channels, axis=-1)
-
-
-def timed(engine: str, version: str, run: Callable[[Any], float], images: Iterator[Any]) -> Answers:
-    probabilities, seconds = [], []
-    for image in images:
-        start = time.perf_counter()
-        answer = run(image)
-        seconds.append(time.perf_counter() - start)
-        probabilities.append(answer)
-    return Answers(engine, version, np.array(probabilities, np.float32), float(np.median(seconds) * 1e3))
 
 
 def as_text(row: Row) -> str:
@@ -157,14 +130,26 @@ def as_text(row: Row) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders of edge-train")
+    parser.add_argument("networks", type=Path, nargs="+", help="run folders of edge-train, or `.keras` files")
     parser.add_argument("--recipes", nargs="*", default=list(NAMES), choices=NAMES)
     parser.add_argument("--budget-minutes", type=float, help="of fine-tuning")
+    parser.add_argument("--labels", type=lambda text: tuple(text.split(",")), default=(), help="of a `.keras` file")
+    parser.add_argument("--calibration", type=Path, help="folder of images that a `.keras` file is calibrated with")
+    parser.add_argument("--evaluate", type=Path, help="folder of images that judge; a run has its test split")
+    add_options(parser)
     options = parser.parse_args()
-    for run in options.runs:
-        print(f"\n{run}\n\n{HEAD}\n{'|---' * (HEAD.count('|') - 1)}|", flush=True)
+    for network in options.networks:
+        print(f"\n{network}\n\n{HEAD}\n{'|---' * (HEAD.count('|') - 1)}|", flush=True)
+        request = ExportRequest(
+            network,
+            Path(),
+            int8=True,
+            calibration=options.calibration,
+            evaluate=options.evaluate,
+            labels=options.labels,
+        )
         with quiet_converters():
-            for row in measure(run, options.recipes, options.budget_minutes):
+            for row in measure(request, options):
                 print(as_text(row), flush=True)
 
 

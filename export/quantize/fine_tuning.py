@@ -77,6 +77,9 @@ class _Training:
 
     def __init__(self, network: keras.Model, teacher: keras.Model, images_u8: NDArray[np.uint8]) -> None:
         self._images_u8 = images_u8
+        for layer in network.layers:
+            if isinstance(layer, WEIGHTED):
+                layer.trainable = True  # transfer learning leaves most of a network frozen, and int8 moves that most
         self._student = _student(network, teacher, layer_ranges(teacher, as_input(images_u8[:IMAGES])))
         self._optimizer = keras.optimizers.Adam(LEARNING_RATE)
         self._student.compile(optimizer=self._optimizer)

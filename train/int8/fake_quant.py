@@ -37,7 +37,8 @@ class OnGrid(layers.Layer):
         """The output of the layer with its kernel on the grid."""
         inner = self.inner
         trained = [_straight_through(variable, inner) for variable in inner.trainable_variables]
-        outputs, _ = inner.stateless_call(trained, inner.non_trainable_variables, inputs)
+        fixed = [_straight_through(variable, inner) for variable in inner.non_trainable_variables]  # of a frozen layer
+        outputs, _ = inner.stateless_call(trained, fixed, inputs)
         return outputs
 
 
@@ -72,8 +73,9 @@ class Logit(OnGrid):
 
     def call(self, inputs: Tensor) -> Tensor:
         """(b, 1), logits."""
-        kernel, bias = (_straight_through(variable, self.inner) for variable in self.inner.trainable_variables)
-        return ops.matmul(inputs, kernel) + bias
+        inner = self.inner
+        logits = ops.matmul(inputs, _straight_through(inner.kernel, inner))
+        return logits if inner.bias is None else logits + inner.bias
 
 
 def on_grid(kernel: Tensor, layer: layers.Layer) -> Tensor:

@@ -19,6 +19,8 @@ with quiet_converters():
     from export.quantize import fine_tuning
     from train.int8.layer_kinds import WEIGHTED
     from train.int8.layer_ranges import layer_ranges
+    from train.networks import OUTPUT_NAME
+    from train.networks.heads import FRACTURE_MAP, map_head
 
 GRID_TOLERANCE = 1e-4  # of a step: what float32 makes of 127 steps
 
@@ -92,6 +94,28 @@ def test_the_rounded_network_comes_closer_and_its_weights_are_on_the_grid(networ
             axes = (0, 1) if isinstance(layer, layers.DepthwiseConv2D) else tuple(range(kernel.ndim - 1))
             steps = kernel / (np.abs(kernel).max(axis=axes, keepdims=True) / 127.0)
             assert np.abs(steps - np.round(steps)).max() < GRID_TOLERANCE
+
+
+def test_what_transfer_learning_left_frozen_learns_too(network, images_u8, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-3)
+    frozen = copy_of(network)
+    frozen.trainable = False
+    before = [kernel.copy() for kernel in frozen.get_weights()]
+    student = tuned(network, images_u8)
+    fine_tuning.fine_tune(frozen, copy_of(network), images_u8)
+    for first, same, found in zip(before, student.get_weights(), frozen.get_weights(), strict=True):
+        assert not np.array_equal(first, found)
+        np.testing.assert_array_equal(same, found)
+
+
+def test_a_network_that_tells_where_it_looked_can_be_tuned(images_u8):
+    grey = keras.Input((24, 24, 1), name="grey")
+    fine = layers.ReLU(6.0)(layers.Conv2D(6, 3, strides=2, padding="same")(grey))
+    with_map = keras.Model(grey, map_head(layers.MaxPooling2D(2)(fine), fine, 0.1))
+    with_map.get_layer(OUTPUT_NAME).trainable = False  # as edge-train leaves it
+    student = tuned(with_map, images_u8)
+    assert len(student.outputs) == 2
+    assert not np.array_equal(student.get_layer(FRACTURE_MAP).kernel, with_map.get_layer(FRACTURE_MAP).kernel)
 
 
 def test_the_teacher_is_not_changed(network, images_u8):
