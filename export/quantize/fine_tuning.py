@@ -31,6 +31,7 @@ EPOCHS = 2  # over the images, where the budget allows: four came no closer
 LEARNING_RATE = 3e-5  # of Adam at the start, falling as a cosine to nothing; at 1e-4 int8 came no closer at all
 
 _BATCH = 32  # images of one step
+_PIXELS_AT_ONCE = 8 * 448 * 448  # of them; gradients of larger steps are added up, for all tensors are in memory twice
 _TIMED_STEPS = 4  # for the estimate; the first of them also builds the graph and does not count
 _STEPS_BETWEEN_STATES = 20
 _SEED = 0
@@ -81,7 +82,9 @@ class _Training:
             if isinstance(layer, WEIGHTED):
                 layer.trainable = True  # transfer learning leaves most of a network frozen, and int8 moves that most
         self._student = _student(network, teacher, layer_ranges(teacher, as_input(images_u8[:IMAGES])))
-        self._optimizer = keras.optimizers.Adam(LEARNING_RATE)
+        self._parts = _parts(images_u8.shape[1])
+        accumulated = self._parts if self._parts > 1 else None  # Keras wants None for one
+        self._optimizer = keras.optimizers.Adam(LEARNING_RATE, gradient_accumulation_steps=accumulated)
         self._student.compile(optimizer=self._optimizer)
         self._optimizer.build(self._student.trainable_variables)
         self._steps = keras.Variable(EPOCHS * math.ceil(len(images_u8) / _BATCH), dtype="int32", trainable=False)
@@ -116,14 +119,20 @@ class _Training:
         """Learns from the next batch."""
         done = self.done
         self._optimizer.learning_rate = LEARNING_RATE * 0.5 * (1.0 + math.cos(math.pi * done / self.steps))
-        self._student.train_on_batch(as_input(self._images_u8[_rows(len(self._images_u8), done)]))
+        for rows in np.split(_rows(len(self._images_u8), done), self._parts):
+            self._student.train_on_batch(as_input(self._images_u8[rows]))
+
+
+def _parts(side: int) -> int:
+    """Into how many parts a step is cut, each of so many images of this side as are taken at once; a power of two."""
+    return min(_BATCH, 2 ** max(0, math.ceil(math.log2(_BATCH * side * side / _PIXELS_AT_ONCE))))
 
 
 def _rows(count: int, step: int) -> NDArray[np.int64]:
-    """The images of a step, every image once an epoch, the same in every run."""
+    """The images of a step, the same in every run: each once an epoch, but for those that fill its last step."""
     epoch, place = divmod(step, math.ceil(count / _BATCH))
     order = np.random.default_rng([_SEED, epoch]).permutation(count)
-    return order[place * _BATCH : (place + 1) * _BATCH]
+    return np.resize(order, _BATCH * math.ceil(count / _BATCH))[place * _BATCH : (place + 1) * _BATCH]
 
 
 class _Distance(layers.Layer):

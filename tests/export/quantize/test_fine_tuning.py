@@ -96,6 +96,23 @@ def test_the_rounded_network_comes_closer_and_its_weights_are_on_the_grid(networ
             assert np.abs(steps - np.round(steps)).max() < GRID_TOLERANCE
 
 
+def test_a_step_cut_into_parts_learns_the_same_and_can_be_stopped(network, images_u8, tmp_path, monkeypatch):
+    whole = tuned(network, images_u8)
+    monkeypatch.setattr(fine_tuning, "_PIXELS_AT_ONCE", 8 * 24 * 24)
+    monkeypatch.setattr(fine_tuning, "_STEPS_BETWEEN_STATES", 2)
+
+    def stop(line: str) -> None:
+        if "step 3 of 6" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(network, images_u8, stop, state=tmp_path)
+    cut = tuned(network, images_u8, state=tmp_path)
+    for first, one, other in zip(network.get_weights(), whole.get_weights(), cut.get_weights(), strict=True):
+        # Each tensor's distance is a share of its mean square, in whole steps over more images than in parts.
+        assert np.linalg.norm(one - other) <= 0.05 * np.linalg.norm(one - first)
+
+
 def test_what_transfer_learning_left_frozen_learns_too(network, images_u8, monkeypatch):
     monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-3)
     frozen = copy_of(network)
