@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from scipy.sparse import csr_matrix
 
 from train.audit.copies.views import SIDE
@@ -51,7 +52,7 @@ def fingerprint(normalised: NDArray[np.float32]) -> Fingerprints:
     vectors, spectra = [], []
     for disc in DISCS:
         rings = np.asarray((_sampler(*disc) @ flat.T).T).reshape(-1, RINGS, ANGLES)
-        transform = np.fft.rfft(rings, axis=2).astype(np.complex64) * np.sqrt(_RING_RADII)[:, None]
+        transform = fft.rfft(rings, axis=2).astype(np.complex64) * np.sqrt(_RING_RADII)[:, None]
         vectors.append(_unit_vectors(np.abs(transform[:, :, : _FINGERPRINT_ORDERS + 1])))
         # Half floats: a tenth of a percent changes no angle, and spectra are a quarter of what is stored of an image.
         spectra.append(np.ascontiguousarray(transform[:, :, 1 : ORDERS + 1]).view(np.float32).astype(np.float16))
@@ -113,4 +114,4 @@ def find_turns(first: NDArray[np.float16], second: NDArray[np.float16], top: int
 def _correlate(products: NDArray[np.complex64]) -> NDArray[np.float64]:
     padded = np.zeros((len(products), _FINE_ANGLES), np.complex64)
     padded[:, 1 : ORDERS + 1] = products
-    return np.fft.ifft(padded, axis=1).real
+    return fft.ifft(padded, axis=1).real
