@@ -29,8 +29,8 @@ from export.exporter import SAMPLE, with_reference
 from export.inputs.calibration import CalibrationSet
 from export.inputs.image_sets import read_training_images
 from export.inputs.opening import open_inputs
-from export.parity.engine_answers import ask
-from export.parity.measures import FileParity, compare
+from export.parity.engine_answers import Answers, ask
+from export.parity.measures import EvaluationSet, FileParity, compare, compare_answers
 from export.quantize.recipes import NAMES, open_recipe
 from export.quantize.recipes.recipe_inputs import RecipeInputs
 from export.quiet import quiet_converters
@@ -54,14 +54,14 @@ def measure(request: ExportRequest, options: argparse.Namespace) -> Iterator[Row
             path = make(prepared.model, calibration, folder)
             seconds = time.perf_counter() - start
             answers = ask_file(path, as_network_input(prepared.model, images.images_u8))
-            yield name, seconds, compare(path, prepared.spec, answers, images)
+            yield name, seconds, _judged(path, answers, images, prepared.spec.threshold)
         floats = {}
         for suffix, content in model_files.convert_to_float(prepared.grey, (".tflite", ".onnx")).items():
             floats[suffix] = folder / f"float{suffix}"
             floats[suffix].write_bytes(content)
         for name, seconds, path in quantize_elsewhere(options, floats, np.stack(list(calibration.inputs())), folder):
             answers = ask_file(path, as_network_input(prepared.grey, images.images_u8))
-            yield name, seconds, compare(path, prepared.spec, answers, images)
+            yield name, seconds, _judged(path, answers, images, prepared.spec.threshold)
         training = lambda: read_training_images(opened.network, calibration)  # noqa: E731
         inputs = RecipeInputs(calibration, training, budget_minutes=options.budget_minutes)
         for name in options.recipes:
@@ -70,6 +70,10 @@ def measure(request: ExportRequest, options: argparse.Namespace) -> Iterator[Row
             seconds = time.perf_counter() - start
             for path, spec in model_files.write_files(folder, "int8", quantized, prepared.spec).items():
                 yield name, seconds, compare(path, spec, ask(path, spec, images.images_u8), images)
+
+
+def _judged(path: Path, answers: Answers, images: EvaluationSet, threshold: float) -> FileParity:
+    return compare_answers(path.name, "int8", path.stat().st_size, threshold, answers, images)
 
 
 def plain_tflite(model: Any, calibration: CalibrationSet, folder: Path) -> Path:
