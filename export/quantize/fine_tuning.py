@@ -132,7 +132,7 @@ def _rows(count: int, step: int) -> NDArray[np.int64]:
     """The images of a step, the same in every run: each once an epoch, but for those that fill its last step."""
     epoch, place = divmod(step, math.ceil(count / _BATCH))
     order = np.random.default_rng([_SEED, epoch]).permutation(count)
-    return np.resize(order, _BATCH * math.ceil(count / _BATCH))[place * _BATCH : (place + 1) * _BATCH]
+    return order[np.arange(place * _BATCH, (place + 1) * _BATCH) % count]
 
 
 class _Distance(layers.Layer):
