@@ -5,7 +5,8 @@
 
 Every file is made from the calibration images of the run. `plain` is TensorFlow's converter and ONNX Runtime's
 quantize_static, on networks with one grey channel as ours, so that time and size compare. LiteRT Quantizer and NNCF:
-`benchmarks.other_quantizers`.
+see `benchmarks.other_quantizers`.
+
 Medians of single inferences, all files in turn; ratios to the float file of the same engine and to the plain int8 file.
 Targets: int8 TFLite at most 0.55 x float and 1.05 x the plain converter's; int8 ONNX at most 0.6 x float on a processor
 with VNNI and 1.05 x plain; sizes at most 1.05 x plain.

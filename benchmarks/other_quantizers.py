@@ -1,8 +1,7 @@
-"""Tools that make int8 files from our float ones, and how their files are asked.
+"""LiteRT Quantizer and NNCF, which make int8 files from our float ones, and how files without a spec of ours are asked.
 
-`plain` tools are TensorFlow's converter and ONNX Runtime's quantize_static. LiteRT Quantizer (which ai-edge-quantizer
-has become) and NNCF run in environments of their own, given by their Python (`pip install litert-quantizer`,
-`pip install nncf onnx`).
+LiteRT Quantizer (which ai-edge-quantizer has become) and NNCF run in environments of their own, given by their Python
+(`pip install litert-quantizer`, `pip install nncf onnx`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def quantize_elsewhere(
-    options: argparse.Namespace, floats: dict[str, Path], images: NDArray[np.float32], folder: Path
-) -> Iterable[tuple[str, float, Path]]:
-    """(tool, seconds, int8 file) of each tool that the options name, from our float files by suffix."""
-    for name, (script, suffix) in _TOOLS.items():
-        python = getattr(options, name)
-        if python is None:
-            continue
-        np.save(folder / "images.npy", images)
+    options: argparse.Namespace, floats: dict[str, Path], images: Iterable[NDArray[np.float32]], folder: Path
+) -> Iterator[tuple[str, float, Path]]:
+    """(tool, seconds, int8 file) of each tool that the options name, from our float files by suffix.
+
+    Args:
+        options: those of `add_options`.
+        floats: float files of a network with input `grey`, by suffix.
+        images: calibration inputs, each (1, S, S, 1), 0 to 1; read where a tool is named.
+        folder: receives the files.
+    """
+    named = {name: python for name in _TOOLS if (python := getattr(options, name)) is not None}
+    calibration = folder / "images.npy"
+    if named:
+        np.save(calibration, np.stack(list(images)))
+    for name, python in named.items():
+        script, suffix = _TOOLS[name]
         title = name.replace("_", "-")
         target = folder / f"{title}{suffix}"
         start = time.perf_counter()
-        arguments = map(str, (floats[suffix], folder / "images.npy", target))
+        arguments = map(str, (floats[suffix], calibration, target))
         subprocess.run([python, "-c", script, *arguments], check=True, stdout=subprocess.DEVNULL)
         yield title, time.perf_counter() - start, target
 

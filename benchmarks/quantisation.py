@@ -59,7 +59,7 @@ def measure(request: ExportRequest, options: argparse.Namespace) -> Iterator[Row
         for suffix, content in model_files.convert_to_float(prepared.grey, (".tflite", ".onnx")).items():
             floats[suffix] = folder / f"float{suffix}"
             floats[suffix].write_bytes(content)
-        for name, seconds, path in quantize_elsewhere(options, floats, np.stack(list(calibration.inputs())), folder):
+        for name, seconds, path in quantize_elsewhere(options, floats, calibration.inputs(), folder):
             answers = ask_file(path, as_network_input(prepared.grey, images.images_u8))
             yield name, seconds, _judged(path, answers, images, prepared.spec.threshold)
         training = lambda: read_training_images(opened.network, calibration)  # noqa: E731
