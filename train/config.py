@@ -9,7 +9,7 @@ from typing import Any
 from edge_runtime.errors import DataError
 from train.models import find_network
 
-TRAINING_VERSION = 1  # of networks and of how they learn: raise it where the same settings make another network
+TRAINING_VERSION = 2  # of networks and of how they learn: raise it where the same settings make another network
 
 SPLITS = ("grouped", "folders")
 HEADS = ("map", "pooled")  # of pretrained networks, see train.networks.heads

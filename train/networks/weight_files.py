@@ -16,11 +16,20 @@ from train.networks.torch_file import read_tensors
 _TORCH = ".pth"
 
 
-def settle_quickly(backbone: keras.Model) -> None:
-    """Lets running statistics follow random weights within an epoch; Keras' momenta are made for ImageNet's length."""
+def ease_start(backbone: keras.Model) -> None:
+    """Makes a backbone of random values ready to learn from few images: less deep at first, and quick to settle.
+
+    Every residual block starts as the identity (the scale of its last normalisation is 0; arXiv:1706.02677), or the
+    trace of a thin line is lost on the way through random layers: whether training ever leaves chance is then luck.
+    Running statistics follow the weights within an epoch; Keras' momenta are made for ImageNet's length.
+    """
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
+        elif isinstance(layer, keras.layers.Add):
+            _, branch = layer.input
+            last = branch._keras_history.operation
+            last.gamma.assign(keras.ops.zeros_like(last.gamma))
 
 
 def load_weights(
