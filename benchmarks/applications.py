@@ -97,13 +97,15 @@ def build(name: str) -> Any:
     import keras
     from keras import layers
 
+    from train.networks.weight_files import settle_quickly, start_shallow
+
     application = APPLICATIONS[name]
     keras.utils.set_random_seed(_SEED)
     make = getattr(keras.applications, application.backbone)
     backbone = make(input_shape=(SIDE, SIDE, 3), include_top=False, weights=_weights(name), **dict(application.options))
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # a few hundred steps: 0.99 would leave the statistics where they began
+    settle_quickly(backbone)
+    if _weights(name) is None:
+        start_shallow(backbone)
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.RandomFlip()(image)
     if application.preprocess is not None:

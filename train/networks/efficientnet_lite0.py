@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DependencyError
 from train.networks.heads import with_head
-from train.networks.weight_files import ease_start, load_weights
+from train.networks.weight_files import load_weights, settle_quickly, start_shallow
 
 # (blocks, channels, side of the kernel, stride of the first, expansion), Tan and Le 2019, arXiv:1905.11946, table 1.
 _STAGES = (
@@ -71,7 +71,8 @@ def build_efficientnet_lite0(
     features = _features(layers.Rescaling(255.0 / 128.0, offset=-127.0 / 128.0, name="rescale")(image))
     backbone = keras.Model(image, features)
     if weights == "none":
-        ease_start(backbone)
+        settle_quickly(backbone)
+        start_shallow(backbone)
     else:
         path = _package_file() if weights == "imagenet" else weights
         load_weights(backbone, path, "EfficientNet-Lite0", _set_tensors)

@@ -9,7 +9,7 @@ from keras import layers
 
 from edge_runtime.errors import DataError
 from train.networks.heads import with_head
-from train.networks.weight_files import ease_start, load_weights
+from train.networks.weight_files import load_weights, settle_quickly, start_shallow
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
@@ -43,7 +43,8 @@ def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Mod
     arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
     if weights == "none":
         backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-        ease_start(backbone)
+        settle_quickly(backbone)
+        start_shallow(backbone)
         return backbone
     if weights == "imagenet":
         return _with_imagenet_weights(arguments)

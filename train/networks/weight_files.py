@@ -16,20 +16,34 @@ from train.networks.torch_file import read_tensors
 _TORCH = ".pth"
 
 
-def ease_start(backbone: keras.Model) -> None:
-    """Makes a backbone of random values ready to learn from few images: less deep at first, and quick to settle.
-
-    Every residual block starts as the identity (the scale of its last normalisation is 0; arXiv:1706.02677), or the
-    trace of a thin line is lost on the way through random layers: whether training ever leaves chance is then luck.
-    Running statistics follow the weights within an epoch; Keras' momenta are made for ImageNet's length.
-    """
+def settle_quickly(backbone: keras.Model) -> None:
+    """Lets running statistics follow random weights within an epoch; Keras' momenta are made for ImageNet's length."""
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
-        elif isinstance(layer, keras.layers.Add):
-            _, branch = layer.input
-            last = branch._keras_history.operation
+
+
+def start_shallow(backbone: keras.Model) -> None:
+    """Makes every residual block of random values the identity: the scale of its last normalisation becomes 0.
+
+    The trace of a thin line is lost on the way through many random layers, and whether training ever leaves chance is
+    then luck. Source: arXiv:1706.02677. Blocks that do not end with a normalisation are left alone.
+    """
+    order = {layer.name: number for number, layer in enumerate(backbone.layers)}
+    for layer in backbone.layers:
+        if not isinstance(layer, keras.layers.Add):
+            continue
+        # Of what is added, the block is what was computed last; the other is its input.
+        last = max((_maker(tensor) for tensor in layer.input), key=lambda maker: order[maker.name])
+        if isinstance(last, keras.layers.Dropout):
+            last = _maker(last.input)
+        if isinstance(last, keras.layers.BatchNormalization) and last.scale:
             last.gamma.assign(keras.ops.zeros_like(last.gamma))
+
+
+def _maker(tensor: keras.KerasTensor) -> keras.Operation:
+    """The layer whose output a tensor is."""
+    return tensor._keras_history.operation
 
 
 def load_weights(
