@@ -27,23 +27,32 @@ def start_shallow(backbone: keras.Model) -> None:
     """Makes every residual block of random values the identity: the scale of its last normalisation becomes 0.
 
     The trace of a thin line is lost on the way through many random layers, and whether training ever leaves chance is
-    then luck. Source: arXiv:1706.02677. Blocks that do not end with a normalisation are left alone.
+    then luck. Source: arXiv:1706.02677. Blocks that do not end with a normalisation are left alone, and so are sums of
+    two that read the same: neither is the other's input.
     """
     order = {layer.name: number for number, layer in enumerate(backbone.layers)}
     for layer in backbone.layers:
         if not isinstance(layer, keras.layers.Add):
             continue
-        # Of what is added, the block is what was computed last; the other is its input.
-        last = max((_maker(tensor) for tensor in layer.input), key=lambda maker: order[maker.name])
+        before, last = sorted(_read_by(layer), key=lambda summand: order[summand.name])
+        if not _descends(last, before, order):
+            continue
         if isinstance(last, keras.layers.Dropout):
-            last = _maker(last.input)
+            (last,) = _read_by(last)
         if isinstance(last, keras.layers.BatchNormalization) and last.scale:
             last.gamma.assign(keras.ops.zeros_like(last.gamma))
 
 
-def _maker(tensor: keras.KerasTensor) -> keras.Operation:
-    """The layer whose output a tensor is."""
-    return tensor._keras_history.operation
+def _descends(layer: keras.layers.Layer, ancestor: keras.layers.Layer, order: Mapping[str, int]) -> bool:
+    """Whether a layer reads, directly or not, what another one made, in a network whose layers stand in an order."""
+    if order[layer.name] <= order[ancestor.name]:
+        return layer is ancestor
+    return any(_descends(read, ancestor, order) for read in _read_by(layer))
+
+
+def _read_by(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers whose outputs a layer reads."""
+    return [tensor._keras_history.operation for tensor in keras.tree.flatten(layer.input)]
 
 
 def load_weights(

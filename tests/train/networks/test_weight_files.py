@@ -1,0 +1,36 @@
+"""Networks from random values start shallow: blocks beside a shortcut are silent, and nothing else is."""
+
+import numpy as np
+import pytest
+
+from train.fit.backend import prepare_backend
+
+prepare_backend(0)
+
+import keras  # noqa: E402
+from keras import layers  # noqa: E402
+
+from train.networks.weight_files import start_shallow  # noqa: E402
+
+
+def _branch(tensor, name):
+    return layers.BatchNormalization(name=name)(layers.Conv2D(3, 1)(tensor))
+
+
+@pytest.mark.parametrize("block_first", [False, True])
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_block_that_is_added_to_its_input_is_silent(block_first, drop):
+    image = keras.Input((8, 8, 3))
+    block = _branch(layers.ReLU()(image), "block")
+    summands = [image, layers.Dropout(0.2)(block) if drop else block]
+    model = keras.Model(image, layers.Add()(summands[::-1] if block_first else summands))
+    start_shallow(model)
+    assert not model.get_layer("block").gamma.numpy().any()
+
+
+def test_two_branches_that_are_added_keep_their_voices():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Add()([_branch(image, "one"), _branch(image, "other")]))
+    start_shallow(model)
+    for name in ("one", "other"):
+        np.testing.assert_array_equal(model.get_layer(name).gamma, np.ones(3))
