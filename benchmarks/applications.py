@@ -98,7 +98,7 @@ def build(name: str) -> Any:
     import keras
     from keras import layers
 
-    from train.networks.weight_files import settle_quickly, start_shallow
+    from train.fit.random_start import settle_quickly, start_shallow
 
     application = APPLICATIONS[name]
     keras.utils.set_random_seed(_SEED)

@@ -11,6 +11,7 @@ from train.data.batches import epoch_order, with_targets
 from train.fit.devices import divided_evenly
 from train.fit.epochs import EpochRecord, Phase, fit
 from train.fit.plans import falling_by_root
+from train.fit.random_start import settle_quickly, start_shallow
 from train.fit.task import Task
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import put_on_grid, with_kernels_on_grid
@@ -35,6 +36,8 @@ def fit_from_random_values(model: keras.Model, task: Task) -> list[EpochRecord]:
     """
     config = task.config
     last_epochs = config.epochs // ON_GRID_SHARE
+    settle_quickly(model)
+    start_shallow(model)
     first = replace(config, epochs=config.epochs - last_epochs)
     last = replace(config, epochs=last_epochs, learning_rate=config.learning_rate * ON_GRID_RATE)
     with task.on_all_devices(model) as trained:

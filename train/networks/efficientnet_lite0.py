@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import DependencyError
 from train.networks.heads import with_head
-from train.networks.weight_files import load_weights, settle_quickly, start_shallow
+from train.networks.weight_files import load_weights
 
 # (blocks, channels, side of the kernel, stride of the first, expansion), Tan and Le 2019, arXiv:1905.11946, table 1.
 _STAGES = (
@@ -70,10 +70,7 @@ def build_efficientnet_lite0(
     # Google's weights expect (grey - 127) / 128; the graph does it, so that every file takes 0 to 1.
     features = _features(layers.Rescaling(255.0 / 128.0, offset=-127.0 / 128.0, name="rescale")(image))
     backbone = keras.Model(image, features)
-    if weights == "none":
-        settle_quickly(backbone)
-        start_shallow(backbone)
-    else:
+    if weights != "none":
         path = _package_file() if weights == "imagenet" else weights
         load_weights(backbone, path, "EfficientNet-Lite0", _set_tensors)
     return with_head(image, features, backbone.get_layer(_FINE).output, head, dropout, "efficientnetlite0")

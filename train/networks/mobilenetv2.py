@@ -9,7 +9,7 @@ from keras import layers
 
 from edge_runtime.errors import DataError
 from train.networks.heads import with_head
-from train.networks.weight_files import load_weights, settle_quickly, start_shallow
+from train.networks.weight_files import load_weights
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # for which Keras has ImageNet weights
 
@@ -41,15 +41,11 @@ def build_mobilenetv2(
 
 def _backbone(image: keras.KerasTensor, alpha: float, weights: str) -> keras.Model:
     arguments = {"input_tensor": image, "alpha": alpha, "include_top": False}
-    if weights == "none":
-        backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-        settle_quickly(backbone)
-        start_shallow(backbone)
-        return backbone
     if weights == "imagenet":
         return _with_imagenet_weights(arguments)
     backbone = keras.applications.MobileNetV2(weights=None, **arguments)
-    load_weights(backbone, weights, f"MobileNetV2 of alpha {alpha}")
+    if weights != "none":
+        load_weights(backbone, weights, f"MobileNetV2 of alpha {alpha}")
     return backbone
 
 

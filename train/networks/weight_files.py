@@ -1,4 +1,4 @@
-"""What a backbone starts from: weights of a file that a user gives, or random values."""
+"""What a backbone starts from: weights of a file that a user gives."""
 
 from __future__ import annotations
 
@@ -14,45 +14,6 @@ from edge_runtime.errors import DataError, ModelError
 from train.networks.torch_file import read_tensors
 
 _TORCH = ".pth"
-
-
-def settle_quickly(backbone: keras.Model) -> None:
-    """Lets running statistics follow random weights within an epoch; Keras' momenta are made for ImageNet's length."""
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
-
-
-def start_shallow(backbone: keras.Model) -> None:
-    """Makes every residual block of random values the identity: the scale of its last normalisation becomes 0.
-
-    The trace of a thin line is lost on the way through many random layers, and whether training ever leaves chance is
-    then luck. Source: arXiv:1706.02677. Blocks that do not end with a normalisation are left alone, and so are sums of
-    two that read the same: neither is the other's input.
-    """
-    order = {layer.name: number for number, layer in enumerate(backbone.layers)}
-    for layer in backbone.layers:
-        if not isinstance(layer, keras.layers.Add):
-            continue
-        before, last = sorted(_read_by(layer), key=lambda summand: order[summand.name])
-        if not _descends(last, before, order):
-            continue
-        if isinstance(last, keras.layers.Dropout):
-            (last,) = _read_by(last)
-        if isinstance(last, keras.layers.BatchNormalization) and last.scale:
-            last.gamma.assign(keras.ops.zeros_like(last.gamma))
-
-
-def _descends(layer: keras.layers.Layer, ancestor: keras.layers.Layer, order: Mapping[str, int]) -> bool:
-    """Whether a layer reads, directly or not, what another one made, in a network whose layers stand in an order."""
-    if order[layer.name] <= order[ancestor.name]:
-        return layer is ancestor
-    return any(_descends(read, ancestor, order) for read in _read_by(layer))
-
-
-def _read_by(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers whose outputs a layer reads."""
-    return [tensor._keras_history.operation for tensor in keras.tree.flatten(layer.input)]
 
 
 def load_weights(

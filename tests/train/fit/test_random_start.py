@@ -10,7 +10,9 @@ prepare_backend(0)
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
 
-from train.networks.weight_files import start_shallow  # noqa: E402
+from train.fit.random_start import start_shallow  # noqa: E402
+from train.networks.efficientnet_lite0 import build_efficientnet_lite0  # noqa: E402
+from train.networks.mobilenetv2 import build_mobilenetv2  # noqa: E402
 
 
 def _branch(tensor, name):
@@ -34,3 +36,16 @@ def test_two_branches_that_are_added_keep_their_voices():
     start_shallow(model)
     for name in ("one", "other"):
         np.testing.assert_array_equal(model.get_layer(name).gamma, np.ones(3))
+
+
+@pytest.mark.parametrize(("build", "residual_blocks"), [(build_mobilenetv2, 10), (build_efficientnet_lite0, 9)])
+def test_every_residual_block_of_our_networks_starts_as_the_identity(build, residual_blocks):
+    model = build(96, weights="none", head="pooled")
+    start_shallow(model)
+    sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    before_and_after = keras.Model(model.inputs[0], [(layer.input[0], layer.output) for layer in sums])
+    pairs = before_and_after(np.random.default_rng(0).random((1, 96, 96, 3), np.float32), training=True)
+    assert len(pairs) == residual_blocks
+    for before, after in pairs:
+        assert np.ptp(before) > 0
+        np.testing.assert_array_equal(after, before)
