@@ -85,7 +85,7 @@ def augmented_images(
     """Batches (b, S, S, 3) of float32 0 to 1, each image changed at random; the same seed gives the same images."""
     batches = _batched_rows(images_u8, rows, batch_size).enumerate()
     return batches.map(
-        lambda index, batch_u8: _augment(to_network_input(batch_u8), augmentation, seed, index),
+        lambda index, batch_u8: _in_three_channels(_augment(_in_one_channel(batch_u8), augmentation, seed, index)),
         num_parallel_calls=_PARALLEL,
     ).prefetch(_PARALLEL)
 
@@ -119,7 +119,7 @@ def augmented_with_cells(
         both = tf.cast(both_u8, tf.float32) / 255.0
         changed = both if augmentation is None else _augment(both, augmentation, seed, index)
         cells = tf.nn.avg_pool2d(changed[..., 1:], CELL, CELL, "VALID")[..., 0]
-        return tf.repeat(changed[..., :1], 3, axis=-1), cells
+        return _in_three_channels(changed[..., :1]), cells
 
     batches = _read_batches(read, (side, side, 2), np.uint8, rows, batch_size).enumerate()
     return batches.map(change, num_parallel_calls=_PARALLEL).prefetch(_PARALLEL)
@@ -140,8 +140,16 @@ def with_targets(batches: tf.data.Dataset, examples: Examples, batch_size: int) 
 
 def to_network_input(batch_u8: tf.Tensor) -> tf.Tensor:
     """(b, S, S, 3) float32 0 to 1 from (b, S, S) grey uint8: three equal channels, as first described."""
-    grey = tf.cast(batch_u8, tf.float32) / 255.0
-    return tf.repeat(grey[..., tf.newaxis], 3, axis=-1)
+    return _in_three_channels(_in_one_channel(batch_u8))
+
+
+def _in_one_channel(batch_u8: tf.Tensor) -> tf.Tensor:
+    """(b, S, S, 1) float32 0 to 1: what changes an image changes it here, in a third of the time."""
+    return tf.cast(batch_u8, tf.float32)[..., tf.newaxis] / 255.0
+
+
+def _in_three_channels(batch: tf.Tensor) -> tf.Tensor:
+    return tf.repeat(batch, 3, axis=-1)
 
 
 def _batched_rows(array: NDArray[np.generic], rows: NDArray[np.int64], batch_size: int) -> tf.data.Dataset:
