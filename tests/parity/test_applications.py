@@ -21,20 +21,12 @@ def phantoms(tmp_path_factory):
     return folder
 
 
-# Measured: 14 of 400 decisions in .tflite by the best recipe without fine-tuning; docs/results.md has the row, and why.
-KNOWN = {"MobileNetV3Small": "3.5 % of decisions change: 8 bits of the first block's activations"}
-NETWORKS = [
-    pytest.param(name, marks=[pytest.mark.xfail(reason=KNOWN[name], strict=False)] if name in KNOWN else [])
-    for name in APPLICATIONS
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_a_trained_application_decides_in_int8_as_it_does(name, phantoms):
     with quiet_converters():
         model = build(name)
-        area = train(model, phantoms, MINUTES)
+        area = train(name, model, phantoms, MINUTES)
         if area < GOOD_ENOUGH:
             pytest.skip(f"AUC {area:.3f} after {MINUTES:g} minutes: more are needed, EDGE_TRAINING_MINUTES=60")
         model.save(phantoms / f"{name}.keras")
