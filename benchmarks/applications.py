@@ -96,25 +96,28 @@ def read_images(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def build(name: str) -> Any:
-    """The network as a tutorial has it: preprocessing inside, the backbone as a layer, pooling, one logit."""
+    """The network as a tutorial has it, compiled: preprocessing inside, the backbone as a layer, pooling, one logit."""
     import keras
     from keras import layers
 
     from train.fit.random_start import settle_quickly, start_shallow
 
-    application = APPLICATIONS[name]
+    application, weights = APPLICATIONS[name], _weights(name)
     keras.utils.set_random_seed(_SEED)
     make = getattr(keras.applications, application.backbone)
-    backbone = make(input_shape=(SIDE, SIDE, 3), include_top=False, weights=_weights(name), **dict(application.options))
+    backbone = make(input_shape=(SIDE, SIDE, 3), include_top=False, weights=weights, **dict(application.options))
     settle_quickly(backbone)
-    if _weights(name) is None:
+    if weights is None:
         start_shallow(backbone)
     image = keras.Input((SIDE, SIDE, 3))
     x = layers.RandomFlip()(image)
     if application.preprocess is not None:
         x = getattr(keras.applications, application.preprocess).preprocess_input(x)
     x = layers.GlobalAveragePooling2D()(backbone(x))
-    return keras.Model(image, layers.Dense(1)(layers.Dropout(0.2)(x)), name=name.lower())
+    model = keras.Model(image, layers.Dense(1)(layers.Dropout(0.2)(x)), name=name.lower())
+    rate = _RANDOM_RATE if weights is None else _PRETRAINED_RATE
+    model.compile(keras.optimizers.Adam(rate), keras.losses.BinaryCrossentropy(from_logits=True))
+    return model
 
 
 def _weights(name: str) -> str | None:
@@ -122,22 +125,11 @@ def _weights(name: str) -> str | None:
     return str(path) if name == "MobileNetV2" and path.is_file() else None
 
 
-def train(name: str, model: Any, folder: Path, minutes: float) -> float:
-    """The best AUC on other phantoms: trains until it is GOOD_ENOUGH, or the time is over.
-
-    Args:
-        name: of APPLICATIONS.
-        model: what `build` makes of it, changed in place.
-        folder: that `write_images` filled.
-        minutes: of wall time.
-    """
-    import keras
-
+def train(model: Any, folder: Path, minutes: float) -> float:
+    """The best AUC on other phantoms: trains until it is GOOD_ENOUGH, or the time is over."""
     images, labels = read_images(folder / "train")
     others, other_labels = read_images(folder / "val")
     as_input: Callable[[Any], Any] = lambda grey: np.repeat(grey[..., None].astype(np.float32), 3, axis=-1)  # noqa: E731
-    rate = _RANDOM_RATE if _weights(name) is None else _PRETRAINED_RATE
-    model.compile(keras.optimizers.Adam(rate), keras.losses.BinaryCrossentropy(from_logits=True))
     end, best, weights = time.monotonic() + 60 * minutes, 0.0, model.get_weights()
     while time.monotonic() < end and best < GOOD_ENOUGH:
         model.fit(as_input(images), labels.astype(np.float32), batch_size=32, epochs=1, verbose=0)
@@ -192,7 +184,7 @@ def main() -> None:
         path = arguments.out / f"{name}.keras"
         with quiet_converters():
             model = build(name)
-            area = train(name, model, arguments.out, arguments.minutes)
+            area = train(model, arguments.out, arguments.minutes)
             model.save(path)
             start = time.monotonic()
             parity = export_network(path, arguments.out, arguments.out / name)

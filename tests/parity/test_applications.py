@@ -26,7 +26,7 @@ def phantoms(tmp_path_factory):
 def test_a_trained_application_decides_in_int8_as_it_does(name, phantoms):
     with quiet_converters():
         model = build(name)
-        area = train(name, model, phantoms, MINUTES)
+        area = train(model, phantoms, MINUTES)
         if area < GOOD_ENOUGH:
             pytest.skip(f"AUC {area:.3f} after {MINUTES:g} minutes: more are needed, EDGE_TRAINING_MINUTES=60")
         model.save(phantoms / f"{name}.keras")

@@ -83,11 +83,13 @@ def augmented_images(
     images_u8: NDArray[np.uint8], rows: NDArray[np.int64], batch_size: int, augmentation: Augmentation, seed: int
 ) -> tf.data.Dataset:
     """Batches (b, S, S, 3) of float32 0 to 1, each image changed at random; the same seed gives the same images."""
+
+    def change(index: tf.Tensor, batch_u8: tf.Tensor) -> tf.Tensor:
+        grey = _scaled(batch_u8)[..., tf.newaxis]
+        return _in_three_channels(_augment(grey, augmentation, seed, index))
+
     batches = _batched_rows(images_u8, rows, batch_size).enumerate()
-    return batches.map(
-        lambda index, batch_u8: _in_three_channels(_augment(_in_one_channel(batch_u8), augmentation, seed, index)),
-        num_parallel_calls=_PARALLEL,
-    ).prefetch(_PARALLEL)
+    return batches.map(change, num_parallel_calls=_PARALLEL).prefetch(_PARALLEL)
 
 
 def augmented_with_cells(
@@ -116,7 +118,7 @@ def augmented_with_cells(
         return np.stack([images_u8[indices], masks], axis=-1)
 
     def change(index: tf.Tensor, both_u8: tf.Tensor) -> Pair:
-        both = tf.cast(both_u8, tf.float32) / 255.0
+        both = _scaled(both_u8)
         changed = both if augmentation is None else _augment(both, augmentation, seed, index)
         cells = tf.nn.avg_pool2d(changed[..., 1:], CELL, CELL, "VALID")[..., 0]
         return _in_three_channels(changed[..., :1]), cells
@@ -140,15 +142,16 @@ def with_targets(batches: tf.data.Dataset, examples: Examples, batch_size: int) 
 
 def to_network_input(batch_u8: tf.Tensor) -> tf.Tensor:
     """(b, S, S, 3) float32 0 to 1 from (b, S, S) grey uint8: three equal channels, as first described."""
-    return _in_three_channels(_in_one_channel(batch_u8))
+    return _in_three_channels(_scaled(batch_u8)[..., tf.newaxis])
 
 
-def _in_one_channel(batch_u8: tf.Tensor) -> tf.Tensor:
-    """(b, S, S, 1) float32 0 to 1: what changes an image changes it here, in a third of the time."""
-    return tf.cast(batch_u8, tf.float32)[..., tf.newaxis] / 255.0
+def _scaled(batch_u8: tf.Tensor) -> tf.Tensor:
+    """float32, 0 to 1."""
+    return tf.cast(batch_u8, tf.float32) / 255.0
 
 
 def _in_three_channels(batch: tf.Tensor) -> tf.Tensor:
+    """(b, S, S, 3) from (b, S, S, 1); last of all, so that what changes images changes one channel."""
     return tf.repeat(batch, 3, axis=-1)
 
 
