@@ -12,10 +12,11 @@ TFLITE_READY := $(TFLITE_VENV)/.ready
 
 setup: $(READY)
 
+# Not compiled: Python does that with what it imports, and with all that is installed pip takes half of its time for it.
 $(READY): requirements.lock pyproject.toml edge_runtime/pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e edge_runtime -e .
 	@touch $@
 
@@ -26,7 +27,7 @@ setup-tflite:
 
 $(TFLITE_READY): requirements-tflite.lock edge_runtime/pyproject.toml
 	$(PYTHON311) -m venv $(TFLITE_VENV)
-	$(TFLITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tflite.lock
+	$(TFLITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-tflite.lock
 	@touch $@
 
 # Every command is shown as a user would type it.

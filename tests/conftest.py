@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -54,6 +55,26 @@ def radiograph_u8() -> NDArray[np.uint8]:
     image = np.clip(np.rint(waves + rng.normal(0, 3, waves.shape)), 0, 255).astype(np.uint8)
     image[0, :2] = 0, 255
     return image
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder by its name, filled by the first of the processes side by side that needs it; not to be written to."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        target, draft = shared / name, shared / f"{name}.draft"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                shutil.rmtree(draft, ignore_errors=True)  # of one that could not be filled
+                draft.mkdir()
+                fill(draft)
+                draft.rename(target)
+        return target
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -86,14 +86,30 @@ def auc_with_interval(
     if value is None:
         return UNDEFINED
     _, group_of = np.unique(groups, return_inverse=True)
-    members = np.split(np.argsort(group_of, kind="stable"), np.cumsum(np.bincount(group_of))[:-1])
+    groups_in_all = int(group_of.max()) + 1
+    _, level = np.unique(probabilities, return_inverse=True)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(BOOTSTRAP_DRAWS):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        draws.append(auc(labels[rows], probabilities[rows]))
+        times = np.bincount(rng.integers(0, groups_in_all, groups_in_all), minlength=groups_in_all)[group_of]
+        draws.append(_area(level, times * (labels == 1), times * (labels != 1)))
     low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
     return Estimate(value, float(low), float(high))
+
+
+def _area(level: NDArray[np.int64], positives: NDArray[np.integer], negatives: NDArray[np.integer]) -> float | None:
+    """Share of pairs of a positive and a negative file that are in order, ties half: the AUC; None with one class only.
+
+    scikit-learn's takes milliseconds whatever it is given, and of these a thousand are needed.
+
+    Args:
+        level: (n,), 0 and up: the rank of a file's probability, equal ones share it.
+        positives: (n,), how many positive files each stands for.
+        negatives: (n,), likewise.
+    """
+    above, below = (np.bincount(level, weights=counts) for counts in (positives, negatives))
+    pairs = above.sum() * below.sum()
+    return float(above @ (np.cumsum(below) - below / 2) / pairs) if pairs else None
 
 
 def measure(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -28,6 +29,8 @@ FOLDING_TOLERANCE = 1e-5
 
 _BATCH_SIZE = 8  # images: a few at a time keep float64 within memory, and are as fast
 _KERNEL_INPUT_AXIS = 2  # of a convolution's kernel (height, width, input, output)
+
+_ANSWER_FUNCTIONS: WeakKeyDictionary[keras.Model, Any] = WeakKeyDictionary()  # gone with the network
 
 
 def load_network(path: Path, size: int) -> keras.Model:
@@ -52,13 +55,23 @@ def load_network(path: Path, size: int) -> keras.Model:
 
 def float_probabilities(model: keras.Model, images_u8: NDArray[np.uint8]) -> NDArray[np.floating]:
     """(N,), the network's answer to grey uint8 (N, S, S) images: what every deployed file is held to."""
-    channels = model.inputs[0].shape[-1]
-    judge = keras.Model(model.inputs, model.outputs[0])
+    answer, entry = _answer_function(model), model.inputs[0]
     batches = []
     for start in range(0, len(images_u8), _BATCH_SIZE):
-        grey = grey_to_float(images_u8[start : start + _BATCH_SIZE])[..., np.newaxis]
-        batches.append(np.asarray(judge.predict_on_batch(np.repeat(grey, channels, axis=-1)))[:, 0])
+        grey = grey_to_float(images_u8[start : start + _BATCH_SIZE])[..., np.newaxis].astype(entry.dtype)
+        batches.append(np.asarray(answer(np.repeat(grey, entry.shape[-1], axis=-1)))[:, 0])
     return np.concatenate(batches)
+
+
+def _answer_function(model: keras.Model) -> Any:
+    """The first output of a network for a batch, however large: traced once, for a trace takes longer than a batch."""
+    if model not in _ANSWER_FUNCTIONS:
+        answering = keras.Model(model.inputs, model.outputs[0])
+        batch = tf.TensorSpec((None, *model.inputs[0].shape[1:]), model.inputs[0].dtype)
+        _ANSWER_FUNCTIONS[model] = tf.function(
+            lambda images: answering(images, training=False), input_signature=[batch]
+        )
+    return _ANSWER_FUNCTIONS[model]
 
 
 def as_input(images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -64,17 +64,14 @@ def make_run(phantoms, networks, tmp_path_factory) -> RunMaker:
 
 
 @pytest.fixture(scope="session")
-def make_bundle(make_run, tmp_path_factory) -> Callable[..., Path]:
-    made: dict[tuple, Path] = {}
-
+def make_bundle(make_run, made_once) -> Callable[..., Path]:
     def make(kind: str, size: int | None = None, alpha: float = 0.35) -> Path:
-        if (kind, size) not in made:
-            out = tmp_path_factory.mktemp("bundle") / "bundle"
+        def fill(folder: Path) -> None:
             with quiet_converters():
-                request = ExportRequest(make_run(kind, size, alpha), out, int8=True, recipe="minmax", limits=NO_LIMITS)
-                export(request)
-            made[kind, size] = out
-        return made[kind, size]
+                source = make_run(kind, size, alpha)
+                export(ExportRequest(source, folder / "bundle", int8=True, recipe="minmax", limits=NO_LIMITS))
+
+        return made_once(f"{kind}-{size}-{alpha}", fill) / "bundle"
 
     return make
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from train import metrics
 from train.metrics import auc, auc_with_interval, measure, per_group, wilson
 
 
@@ -37,6 +39,16 @@ def test_copies_of_radiographs_do_not_narrow_the_interval():
     copied = auc_with_interval(np.repeat(labels, 20), np.repeat(probabilities, 20), np.repeat(np.arange(60), 20))
     assert copied.value == pytest.approx(single.value)
     assert copied.high - copied.low == pytest.approx(single.high - single.low, rel=0.15)
+
+
+def test_drawn_areas_are_those_of_scikit_learn(monkeypatch):
+    monkeypatch.setattr(metrics, "BOOTSTRAP_DRAWS", 1)
+    rng = np.random.default_rng(1)
+    groups = rng.integers(0, 40, 200)
+    labels, probabilities = rng.integers(0, 2, 200), rng.integers(0, 30, 200) / 30  # with ties
+    times = np.bincount(np.random.default_rng(5).integers(0, 40, 40), minlength=40)[groups]
+    expected = roc_auc_score(labels, probabilities, sample_weight=times)
+    assert auc_with_interval(labels, probabilities, groups, seed=5).low == pytest.approx(expected, abs=1e-12)
 
 
 def test_confusion_rows_are_true_and_columns_decided():

@@ -64,24 +64,27 @@ def network(request) -> keras.Model:
     return NETWORKS[request.param]()
 
 
-def measured(network: keras.Model, converted: keras.Model, folder) -> measures.Parity:
-    """The float files of one network beside the answers of another."""
-    images = measures.EvaluationSet(
-        *("made up", IMAGES_U8, None, grey_network.float_probabilities(network, IMAGES_U8)),
-        rounding=float32_noise(network, IMAGES_U8),
-    )
+@pytest.fixture(scope="module")
+def answers(network) -> measures.EvaluationSet:
+    """What files of the network are held to."""
+    given = grey_network.float_probabilities(network, IMAGES_U8)
+    return measures.EvaluationSet("made up", IMAGES_U8, None, given, rounding=float32_noise(network, IMAGES_U8))
+
+
+def measured(converted: keras.Model, images: measures.EvaluationSet, folder) -> measures.Parity:
+    """The float files of a network beside answers."""
     with quiet_converters():
         floats = model_files.convert_to_float(grey_network.with_grey_input(converted, IMAGES_U8), (".tflite", ".onnx"))
         return measures.measure(model_files.write_files(folder, "float32", floats, SPEC).items(), images)
 
 
-def test_files_of_the_same_weights_are_taken(network, tmp_path):
-    found = measured(network, network, tmp_path)
+def test_files_of_the_same_weights_are_taken(network, answers, tmp_path):
+    found = measured(network, answers, tmp_path)
     measures.require_float_agreement(found)
     assert found.float_tolerance < HIGHEST
 
 
-def test_one_weight_off_by_a_hundredth_is_refused(network, tmp_path):
+def test_one_weight_off_by_a_hundredth_is_refused(network, answers, tmp_path):
     changed = keras.models.clone_model(network)
     changed.set_weights(network.get_weights())
     first = next(layer for layer in changed.layers if layer.get_weights())
@@ -89,7 +92,7 @@ def test_one_weight_off_by_a_hundredth_is_refused(network, tmp_path):
     place = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
     kernel[place] *= 1.01
     first.set_weights([kernel, *others])
-    found = measured(network, changed, tmp_path)
+    found = measured(changed, answers, tmp_path)
     with pytest.raises(GateError, match="of image .* at most .* was expected"):
         measures.require_float_agreement(found)
 

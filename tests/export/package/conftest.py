@@ -80,14 +80,13 @@ def machine() -> Machine:
 
 
 @pytest.fixture(scope="session")
-def wheels(machine, tmp_path_factory) -> Path:
+def wheels(machine, made_once) -> Path:
     """Every wheel that a package for this machine needs, downloaded once."""
-    folder = tmp_path_factory.mktemp("wheels")
     try:
-        found = gather_wheels(machine, folder, None)
+        folder = made_once("wheels", lambda draft: gather_wheels(machine, draft, None))
     except StorageError as error:
         pytest.skip(f"the wheels of a package cannot be downloaded: {error}")
-    assert len(found) == len(pinned_versions(machine))
+    assert len(list(folder.iterdir())) == len(pinned_versions(machine))
     return folder
 
 
@@ -99,13 +98,14 @@ def no_network(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def make_package(machine, wheels, tiny_bundle, tmp_path_factory) -> Callable[[str], Path]:
+def make_package(machine, wheels, tiny_bundle, made_once) -> Callable[[str], Path]:
     def make(name: str) -> Path:
-        archive = tmp_path_factory.mktemp("package") / f"{name}.zip"
-        request = PackageRequest(archive, (machine,), wheels)
-        with collected_wheels(request) as collected:
-            write_package(request, tiny_bundle, collected)
-        return archive
+        def fill(folder: Path) -> None:
+            request = PackageRequest(folder / f"{name}.zip", (machine,), wheels)
+            with collected_wheels(request) as collected:
+                write_package(request, tiny_bundle, collected)
+
+        return made_once(f"package-{name}", fill) / f"{name}.zip"
 
     return make
 
