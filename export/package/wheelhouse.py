@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from export.package.target import Machine
 
 # What pip says of a requirement that nothing fits; the versions are those that do fit the machine.
 _AVAILABLE = re.compile(r"\(from versions: (.*?)\)")
-_NO_SUCH_WHEEL = "No matching distribution found"
+_NO_SUCH_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 # Where it reaches no index pip says so when it tries again, and then the same as of a wheel that does not exist.
 _NO_INDEX = "connection broken by"
 _NO_ARMHF_PILLOW = (
@@ -61,10 +59,9 @@ def gather_wheels(machine: Machine, folder: Path, wheels: Path | None, signed: b
     pins = pinned_versions(machine, signed)
     if wheels is None:
         log.info("downloading %d wheels for %s (needs a network; --wheels DIR does not)", len(pins), machine)
-    if _fetch(pins, machine, folder, wheels).returncode:
-        missing = _find_missing(pins, machine, folder, wheels)
-        if missing:
-            raise DependencyError(_explain(missing, machine, wheels))
+    missing = _fetch_all(pins, machine, folder, wheels)
+    if missing:
+        raise DependencyError(_explain(missing, machine, wheels))
     found = sorted(folder.glob("*.whl"))
     for name in require_locked(machine, found):
         log.info("%s was compiled here: no lock file knows its SHA-256, and the package takes it as it is", name)
@@ -90,33 +87,25 @@ def _download_command(machine: Machine) -> list[str]:
     return ["pip", "download", *quiet, "--only-binary=:all:", "--no-deps", *python, *platforms, *abis]
 
 
-def _find_missing(pins: Mapping[str, str], machine: Machine, folder: Path, wheels: Path | None) -> list[_Missing]:
-    """Each by itself, since pip stops at the first that is missing. Those that are found are kept."""
-    # Side by side: pip takes a second to start.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        asked = {
-            f"{name}=={version}": pool.submit(_fetch, {name: version}, machine, folder, wheels)
-            for name, version in pins.items()
-        }
-        try:
-            answers = ((requirement, one.result()) for requirement, one in asked.items())
-            return [_missing(requirement, done.stderr) for requirement, done in answers if done.returncode]
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _missing(requirement: str, said: str) -> _Missing:
-    """What pip said of a wheel that it did not fetch: there is none.
+def _fetch_all(pins: Mapping[str, str], machine: Machine, folder: Path, wheels: Path | None) -> list[_Missing]:
+    """The wheels that were not found; all others are there then.
 
     Raises:
-        StorageError: nothing that tells whether there is one.
+        StorageError: pip could not tell.
     """
-    if _NO_INDEX in said:
-        raise StorageError(f"{requirement}: pip reaches no package index; --wheels DIR needs none")
-    if _NO_SUCH_WHEEL not in said:
-        raise StorageError(f"{requirement} could not be downloaded: {_last_line(said)}")
-    available = _AVAILABLE.search(said)
-    return _Missing(requirement, available[1] if available else "none")
+    missing, left = [], dict(pins)
+    # pip stops at the first that is missing, and names it: it is asked again for the others.
+    while left and (done := _fetch(left, machine, folder, wheels)).returncode:
+        named = _NO_SUCH_WHEEL.search(done.stderr)
+        if _NO_INDEX in done.stderr:
+            raise StorageError(
+                f"{named[1] if named else machine}: pip reaches no package index; --wheels DIR needs none"
+            )
+        if named is None or left.pop(named[1].partition("==")[0], None) is None:
+            raise StorageError(f"the wheels could not be downloaded: {_last_line(done.stderr)}")
+        available = _AVAILABLE.search(done.stderr)
+        missing.append(_Missing(named[1], available[1] if available else "none"))
+    return missing
 
 
 def _explain(missing: list[_Missing], machine: Machine, wheels: Path | None) -> str:

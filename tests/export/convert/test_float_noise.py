@@ -59,7 +59,7 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=["averaging", "cnn", pytest.param("mobilenetv2", marks=pytest.mark.slow)])
 def network(request) -> keras.Model:
     return NETWORKS[request.param]()
 
