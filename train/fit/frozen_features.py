@@ -62,17 +62,17 @@ class FrozenPart:
 
 
 def fill(
-    parts: Sequence[FrozenPart],
+    parts: Sequence[tuple[FrozenPart, NDArray[np.bool_]]],
     batches: tf.data.Dataset,
     into: Features,
     beside: str,
     start: int,
     advance: Callable[[int], None],
 ) -> int:
-    """Writes the features of every image of the batches from row `start` on; the row behind the last.
+    """Writes the features of the images of the batches from row `start` on; the row behind the last.
 
     Args:
-        parts: of a network, each with tensors of its own.
+        parts: of a network, each with tensors of its own, and of all rows whether anybody reads them; others stay 0.
         batches: (images, what is kept beside their features).
         into: arrays by name.
         beside: name of the array of what is kept.
@@ -81,8 +81,9 @@ def fill(
     """
     with ThreadPoolExecutor(_WORKERS) as pool:
         for batch, kept in batches.as_numpy_iterator():
-            for part in parts:
-                for offset, outputs in enumerate(pool.map(part.run, batch)):
+            for part, in_use in parts:
+                offsets = np.flatnonzero(in_use[start : start + len(batch)])
+                for offset, outputs in zip(offsets, pool.map(part.run, batch[offsets]), strict=True):
                     for name, values in outputs.items():
                         into[name][start + offset] = values[0]
             into[beside][start : start + len(kept)] = kept

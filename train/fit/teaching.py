@@ -147,6 +147,16 @@ def _cell_targets(
     return boxed[..., np.newaxis].astype(np.float32), weighed.astype(np.float32)
 
 
+def images_again(images: Any, devices: int = 1) -> Any:
+    """How many of the images of a batch, its first, come again as int8 would have them.
+
+    Args:
+        images: in the batch, a number or a tensor.
+        devices: that train; shares are filled up to an equal size, see `train.fit.devices.filled`.
+    """
+    return (images + -images % devices) // devices // ONE_IN * devices
+
+
 def paired_batches(
     exact: tf.data.Dataset, rounded: tf.data.Dataset, targets: Targets, batch_size: int, devices: int = 1
 ) -> tf.data.Dataset:
@@ -162,7 +172,7 @@ def paired_batches(
     taught = tf.data.Dataset.from_tensor_slices(targets).batch(batch_size)
 
     def join(of_exact: tf.Tensor, of_rounded: tf.Tensor, target: Any) -> Any:
-        pairs = tf.shape(of_exact)[0] // ONE_IN
+        pairs = images_again(tf.shape(of_exact)[0])
         both = tf.nest.map_structure(lambda values: tf.concat([values, values[:pairs]], axis=0), target)
         return tf.concat([of_exact, of_rounded[:pairs]], axis=0), *both
 
@@ -176,7 +186,7 @@ def _join_shares(devices: int, of_exact: tf.Tensor, of_rounded: tf.Tensor, targe
     rows = tf.shape(of_exact)[0]
     chosen, share = filled(rows, devices)
     total = tf.size(chosen)
-    pairs = total // devices // ONE_IN * devices
+    pairs = images_again(rows, devices)
     # Places in the filled batch, a row a device; the first of the batch come twice, as on one device.
     again, once = (tf.reshape(places, (devices, -1)) for places in (tf.range(pairs), tf.range(pairs, total)))
     own = tf.concat([again, once], axis=1)

@@ -15,13 +15,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge_runtime.errors import DataError
-from train.data.batches import balanced_order, stored_features
+from train.config import TrainConfig
+from train.data.batches import Examples, balanced_order, stored_features
 from train.fit.consistency import ONE_IN, measure_bounds, rounded_like_int8
 from train.fit.epochs import EpochRecord, Phase, fit
 from train.fit.frozen_features import Features, FrozenPart, create_features, fill, open_features, shapes_of
 from train.fit.plans import averaged_cosine
 from train.fit.task import Task
-from train.fit.teaching import LEAST_SHARE, TaughtPart, paired_batches, targets, taught_part
+from train.fit.teaching import LEAST_SHARE, TaughtPart, images_again, paired_batches, targets, taught_part
 from train.fit.whole import fit_from_random_values
 from train.int8.equalisation import equalise
 from train.int8.fake_quant import put_on_grid
@@ -76,12 +77,12 @@ def _phase(part: TaughtPart, features: Features, cut: str, task: Task) -> Phase:
     """The phase on rows of features: `draws` blocks of the training pictures, the same unchanged, then validation."""
     config, examples = task.config, task.examples()
     exact, rounded, cells = features[cut], features[f"{_ROUNDED}{cut}"], features[_CELLS]
-    images = max(1, config.batch_size * ONE_IN // (ONE_IN + 1))  # in a batch, some of them twice
+    images = _images_in_batch(config)
     count, plain_row = examples.rows.size, config.draws * examples.rows.size
     uncut = np.asarray(cells[plain_row : plain_row + count], np.float32).sum(axis=(1, 2))
 
     def batches(epoch: int) -> tf.data.Dataset:
-        chosen = balanced_order(examples, config.draws, LEAST_SHARE, config.seed, epoch)
+        chosen = _order(config, examples, epoch)
         taught = targets(part, chosen, cells[chosen.rows], uncut[chosen.rows % count])
         of_exact, of_rounded = (stored_features(array, chosen.rows, images) for array in (exact, rounded))
         return paired_batches(of_exact, of_rounded, taught, images, task.devices)
@@ -105,28 +106,57 @@ def _phase(part: TaughtPart, features: Features, cut: str, task: Task) -> Phase:
     )
 
 
+def _images_in_batch(config: TrainConfig) -> int:
+    """Different ones; some of them come twice."""
+    return max(1, config.batch_size * ONE_IN // (ONE_IN + 1))
+
+
+def _order(config: TrainConfig, examples: Examples, epoch: int) -> Examples:
+    """The rows of features that one epoch learns from, in its order."""
+    return balanced_order(examples, config.draws, LEAST_SHARE, config.seed, epoch)
+
+
+def _rows_in_use(task: Task, total: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each of the rows of `_phase`, whether its features are read, in float and in int8.
+
+    What every epoch will choose is known before the first. Half of the draws are chosen by none, and in int8 a third of
+    each batch is read: so most of what could be calculated would be for nobody.
+    """
+    config, examples = task.config, task.examples()
+    count, images = examples.rows.size, _images_in_batch(task.config)
+    exact, rounded = np.zeros((2, total), bool)
+    exact[(config.draws + 1) * count :] = True  # of validation
+    for epoch in range(config.epochs):
+        rows = _order(config, examples, epoch).rows
+        exact[rows] = True
+        for batch in np.split(rows, range(images, count, images)):
+            rounded[batch[: images_again(batch.size, task.devices)]] = True
+    return exact, rounded
+
+
 def _cached_features(model: keras.Model, cut: str, task: Task, calibration: NDArray[np.float32]) -> Features:
     """What the layers above the cut see of each picture, and how much of its cells is boxed; from disk where whole.
 
     Rows are every draw of the training pictures, these unchanged, then the validation pictures.
     """
     folder = task.folder / "features"
-    complete = folder / "complete"
-    if complete.is_file():
+    complete = folder / "complete"  # with the number of devices, which decides what is read
+    if complete.is_file() and complete.read_text() == str(task.devices):
         return open_features(folder)
     shutil.rmtree(folder, ignore_errors=True)
     (train_rows, _), (val_rows, _) = task.data.pictures_in("train"), task.data.pictures_in("val")
     parts = _frozen_parts(model, cut, calibration)
     draws = task.config.draws
     total, row = (draws + 1) * train_rows.size + val_rows.size, 0
+    used = list(zip(parts, _rows_in_use(task, total), strict=True))
     features = create_features(folder, shapes_of(parts) | {_CELLS: task.cells_shape}, total)
     with progress_bar("features") as bar:
         for rows, draw in [*((train_rows, draw) for draw in range(draws)), (train_rows, None), (val_rows, None)]:
             batches = task.with_cells(rows, draw)
-            row = fill(parts, batches, features, _CELLS, row, lambda done: bar.update(done, total))
+            row = fill(used, batches, features, _CELLS, row, lambda done: bar.update(done, total))
     for array in features.values():
         array.flush()
-    complete.touch()
+    complete.write_text(str(task.devices))
     return open_features(folder)
 
 

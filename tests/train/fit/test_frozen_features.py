@@ -22,9 +22,11 @@ def test_every_image_has_the_features_that_keras_gives_it(tmp_path):
     tensors = {name: model.get_layer(name).output for name in ("pool_1", "pool_2")}
     parts = [FrozenPart(model.inputs[0], {name: tensor}) for name, tensor in tensors.items()]
     features = create_features(tmp_path, shapes_of(parts) | {"beside": (2,)}, 7)
+    used = [(part, np.ones(7, bool)) for part in parts]
+    used[1][1][3] = False
     beside, done = np.arange(10, dtype=np.float32).reshape(5, 2), []
     behind = fill(
-        parts, tf.data.Dataset.from_tensor_slices((images, beside)).batch(2), features, "beside", 1, done.append
+        used, tf.data.Dataset.from_tensor_slices((images, beside)).batch(2), features, "beside", 1, done.append
     )
     assert behind == 6 and done == [3, 5, 6]
     for array in features.values():
@@ -32,6 +34,8 @@ def test_every_image_has_the_features_that_keras_gives_it(tmp_path):
     found, expected = open_features(tmp_path), keras.Model(model.inputs[0], tensors).predict_on_batch(images)
     np.testing.assert_array_equal(found.pop("beside")[1:6], beside)
     assert set(found) == set(tensors)
+    assert not found["pool_2"][3].any()  # read by nobody
+    expected["pool_2"][2] = 0
     for name, array in found.items():
         np.testing.assert_allclose(array[1:6], expected[name], rtol=FLOAT16_TOLERANCE, atol=1e-4)
         assert not array[0].any() and not array[6].any()
