@@ -6,6 +6,8 @@ was asked for. A loss is the mean of equal shares, so batches are made to divide
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from edge_runtime.errors import DataError
@@ -46,7 +48,12 @@ def divided_evenly(batches: tf.data.Dataset, devices: int) -> tf.data.Dataset:
     return batches.map(fill)
 
 
+def filled_count(rows: Any, devices: int) -> Any:
+    """How many rows there are once they divide by devices; a number, or a tensor of one."""
+    return rows + -rows % devices
+
+
 def filled(rows: tf.Tensor, devices: int) -> tuple[tf.Tensor, tf.Tensor]:
     """(indices of rows with some of them again at the end, so that they divide by devices; their number over rows)."""
-    total = rows + -rows % devices
+    total = filled_count(rows, devices)
     return tf.range(total) % rows, tf.cast(total, tf.float32) / tf.cast(rows, tf.float32)

@@ -27,7 +27,7 @@ from train.fit.consistency import (
     TakenApart,
     call_apart,
 )
-from train.fit.devices import filled
+from train.fit.devices import filled, filled_count
 from train.int8.fake_quant import Logit, OnGrid
 from train.int8.keras_graph import Inputs, Tensor, answer_layer, call, run_layers
 from train.int8.layer_kinds import WEIGHTED, is_rounded
@@ -152,9 +152,9 @@ def images_again(images: Any, devices: int = 1) -> Any:
 
     Args:
         images: in the batch, a number or a tensor.
-        devices: that train; shares are filled up to an equal size, see `train.fit.devices.filled`.
+        devices: that train; their shares are filled up to an equal size.
     """
-    return (images + -images % devices) // devices // ONE_IN * devices
+    return filled_count(images, devices) // devices // ONE_IN * devices
 
 
 def paired_batches(
