@@ -55,7 +55,7 @@ def export(request: ExportRequest) -> Parity:
     opened = open_inputs(request)
     log.info("loading TensorFlow and the network")
     from export.convert import complexity, float_noise, model_files, prepared_network
-    from export.convert.converter_errors import told_as_model_error
+    from export.library_errors import told_as_model_error
     from export.parity import gate, measures, reference, table
     from export.parity.coverage import settle_coverage
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import ModelError
 from edge_runtime.quantization import grey_to_float
 from export.convert.ends import HEATMAP, INPUT, OUTPUT
+from export.inputs.foreign.precision import retyped
 
 # Summing a kernel's channels in float32 rounds each weight once more; a difference far above that means that the layers
 # before the first convolution treat channels differently. Compared in float64, where nothing else differs.
@@ -85,7 +86,9 @@ def in_float64(model: keras.Model) -> keras.Model:
     exact = keras.models.clone_model(
         model,
         input_tensors=keras.Input(shape, dtype="float64"),
-        clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float64"}),
+        clone_function=lambda layer: type(layer).from_config(
+            retyped({**layer.get_config(), "dtype": "float64"}, "float64")
+        ),
     )
     for trained, layer in zip(model.layers, exact.layers, strict=True):
         layer.set_weights(trained.get_weights())

@@ -8,12 +8,12 @@ from pathlib import Path
 import keras
 import onnx
 import tf2onnx
-from onnx import TensorProto, helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.convert.converter_errors import told_as_model_error
 from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.onnx_names import settle_names
+from export.convert.onnx_operators import write_erfc_by_erf, write_nearest, write_prelu
+from export.library_errors import told_as_model_error
 
 OPSET = 17  # of 2022: per-channel QDQ is in it, and ONNX Runtime reads it since 1.12
 
@@ -28,27 +28,12 @@ def to_float_onnx(model: keras.Model) -> bytes:
     with told_as_model_error(f"{model.name}: tf2onnx cannot make an .onnx file of it"):
         function = deployed_function(model)
         converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
-        _write_erfc_by_erf(converted)
-        content: bytes = settle_names(_with_folded_normalisation(converted)).SerializeToString(deterministic=True)
+        write_erfc_by_erf(converted)
+        write_nearest(converted)
+        folded = _with_folded_normalisation(converted)
+        write_prelu(folded)
+        content: bytes = settle_names(folded).SerializeToString(deterministic=True)
     return content
-
-
-def _write_erfc_by_erf(model: onnx.ModelProto) -> None:
-    """Writes erfc(x), which exact GELU has and the standard does not, as 1 - erf(x), in place."""
-    nodes, one = [], None
-    for node in model.graph.node:
-        if node.op_type != "Erfc":
-            nodes.append(node)
-            continue
-        if one is None:
-            one = helper.make_tensor("erfc_one", TensorProto.FLOAT, [], [1.0])
-            model.graph.initializer.append(one)
-        erf = f"{node.output[0]}_erf"
-        nodes.append(helper.make_node("Erf", [node.input[0]], [erf], name=f"{node.name}_erf"))
-        nodes.append(helper.make_node("Sub", [one.name, erf], [node.output[0]], name=node.name))
-    if one is not None:
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
 
 
 def _with_folded_normalisation(model: onnx.ModelProto) -> onnx.ModelProto:

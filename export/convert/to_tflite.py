@@ -12,9 +12,9 @@ from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from edge_runtime.engines.tflite_file import SIGNATURE
-from export.convert.converter_errors import told_as_model_error
 from export.convert.grey_network import deployed_function, graphs_freed
 from export.convert.tflite_tensors import Ranges
+from export.library_errors import told_as_model_error
 
 
 @graphs_freed()

@@ -20,6 +20,7 @@ from export.inputs.foreign.saved_model.signature import SAVED_MODEL, read_signat
 _CONFIG = "config.json"  # inside a `.keras` file
 _H5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NETWORKS = ("Functional", "Sequential", "Model")  # class names of networks that are graphs
+_RECURRENT = ("RNN", "SimpleRNN", "LSTM", "GRU", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 _ADVICE = "networks of Keras' own layers can be exported"
 
 
@@ -79,6 +80,16 @@ def require_known_layers(path: Path) -> dict[str, Any]:
         )
     for part in _parts(config.get("config")):
         name = part.get("config", {}).get("name", "") if isinstance(part.get("config"), dict) else ""
+        if _is_quantised(part):
+            raise ModelError(
+                f"{path}: Keras has quantised it already (layer {name!r}); give the network as it was before: export "
+                "quantises it, and compares both"
+            )
+        if part["class_name"] in _RECURRENT:
+            raise ModelError(
+                f"{path}: layer {name!r} ({part['class_name']}) is recurrent, and loops are not exported; "
+                "a network that sees its image at once was expected"
+            )
         if part["class_name"] == "Lambda":
             raise ModelError(
                 f"{path}: layer {name!r} is a Lambda, Python code inside the file, which is never run; put a layer of "
@@ -137,6 +148,12 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(config, list):
         for value in config:
             yield from _parts(value)
+
+
+def _is_quantised(part: dict[str, Any]) -> bool:
+    """Whether Keras calculates this layer in integers, or in floats of 8 bits."""
+    policy = part["config"].get("dtype") if isinstance(part["config"], dict) else None
+    return isinstance(policy, dict) and str(policy.get("class_name")).startswith("Quantized")
 
 
 def _is_custom(part: dict[str, Any]) -> bool:

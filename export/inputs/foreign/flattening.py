@@ -17,7 +17,7 @@ from export.inputs.foreign.float_layers import FUNCTIONS
 from export.inputs.foreign.layer_names import LayerNames
 from export.inputs.foreign.operation_layer import CalledLayer, ChannelSlice, OperationLayer, Slot, is_constant
 from export.inputs.foreign.precision import copy_weights, retyped
-from train.int8.keras_graph import calls, is_graph
+from train.int8.keras_graph import Call, calls, is_graph
 
 _DTYPE = "float32"
 _IDLE = (  # layers that pass their input on in inference
@@ -77,11 +77,12 @@ class _Flattening:
         tensors: dict[int, Any] = {id(entry): given for entry, given in zip(model.inputs, inputs, strict=True)}
         for call in calls(model):
             args, kwargs = call.arguments(tensors)
-            outputs = tree.flatten(self._make(call.operation, args, kwargs))
+            outputs = tree.flatten(self._make(call, args, kwargs))
             tensors.update((id(tensor), made) for tensor, made in zip(call.outputs, outputs, strict=False))
         return [tensors[id(tensor)] for tensor in model.outputs]
 
-    def _make(self, operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _make(self, call: Call, args: Any, kwargs: dict[str, Any]) -> Any:
+        operation = call.operation
         augments = isinstance(operation, (*IDLE, *_OF_IMAGES)) and not isinstance(operation, _NOISE)
         # Layers of augmentation are called with training=True by default, and still pass images on in inference.
         if kwargs.pop("training", None) and not augments:
@@ -98,13 +99,20 @@ class _Flattening:
             return args[0]
         if isinstance(operation, layers.Layer):
             return self._layer(operation, args, kwargs)
-        return self._operation(operation, args, kwargs)
+        return self._operation(operation, args, kwargs, len(call.outputs))
 
     def _layer(self, layer: layers.Layer, args: Any, kwargs: dict[str, Any]) -> Any:
         if isinstance(layer, layers.SeparableConv2D):
             return self._separable(layer, args[0])
         if type(layer) is layers.Conv2D and layer.groups > 1:
             return self._grouped(layer, args[0])
+        if type(layer) is layers.Dense and len(args[0].shape) == 4:
+            return self._of_pixels(layer, args[0])
+        if isinstance(layer, layers.UpSampling2D) and layer.interpolation == "nearest":
+            # Keras repeats rows and columns, which int8 has no operator for; the nearest pixel is the same one.
+            _, *sides, _ = args[0].shape
+            larger = [side * times for side, times in zip(sides, layer.size, strict=True)]
+            return self._new(layers.Resizing, layer.name, *larger, interpolation="nearest")(args[0])
         if isinstance(layer, layers.RandomCrop):  # in inference it crops the middle
             return self._new(layers.CenterCrop, layer.name, layer.height, layer.width)(args[0])
         if sum(map(len, map(_symbols, (*args, *kwargs.values())))) > 1 and len(args) + len(kwargs) > 1:
@@ -140,14 +148,11 @@ class _Flattening:
         kernel, *bias = layer.get_weights()
         channels, per_group = images.shape[-1], kernel.shape[2]
         shared = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
-        activation = keras.activations.serialize(layer.activation)
         if per_group == 1:
             depth = layer.filters // channels
-            settings = {**shared, "depth_multiplier": depth, "use_bias": layer.use_bias, "activation": activation}
-            only = self._new(layers.DepthwiseConv2D, layer.name, layer.kernel_size, **settings)
-            output = only(images)
-            only.set_weights([kernel.reshape(*kernel.shape[:2], channels, depth), *bias])
-            return output
+            settings = {**shared, "depth_multiplier": depth}
+            weights = [kernel.reshape(*kernel.shape[:2], channels, depth), *bias]
+            return self._like(layer, layers.DepthwiseConv2D, (layer.kernel_size,), settings, images, weights)
         filters, parts = layer.filters // layer.groups, []
         for group in range(layer.groups):
             chosen = slice(group * filters, (group + 1) * filters)
@@ -159,7 +164,13 @@ class _Flattening:
         joined = self._new(layers.Concatenate, f"{layer.name}_groups")(parts)
         if layer.activation is keras.activations.linear:
             return joined
+        activation = keras.activations.serialize(layer.activation)
         return self._new(layers.Activation, f"{layer.name}_activation", activation)(joined)
+
+    def _of_pixels(self, layer: layers.Dense, images: Any) -> Any:
+        """A dense layer over the channels of each pixel, as the convolution that it is."""
+        kernel, *bias = layer.get_weights()
+        return self._like(layer, layers.Conv2D, (layer.units, 1), {}, images, [kernel[np.newaxis, np.newaxis], *bias])
 
     def _separable(self, layer: layers.SeparableConv2D, images: Any) -> Any:
         """Both halves of a separable convolution as layers of their own."""
@@ -169,14 +180,24 @@ class _Flattening:
             *(layers.DepthwiseConv2D, f"{layer.name}_depthwise", layer.kernel_size),
             **{**shared, "depth_multiplier": layer.depth_multiplier, "use_bias": False},
         )
-        settings = {"activation": keras.activations.serialize(layer.activation), "use_bias": layer.use_bias}
-        second = self._new(layers.Conv2D, layer.name, layer.filters, 1, **settings)
-        outputs = second(first(images))
+        outputs = first(images)
         first.set_weights([depthwise])
-        second.set_weights([pointwise, *bias])
-        return outputs
+        return self._like(layer, layers.Conv2D, (layer.filters, 1), {}, outputs, [pointwise, *bias])
 
-    def _operation(self, operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _like(
+        self, layer: Any, kind: Any, arguments: tuple[Any, ...], settings: dict[str, Any], images: Any, weights: Any
+    ) -> Any:
+        """A layer of another kind with the activation of this one, which is apart where it may stay float."""
+        function = getattr(layer.activation, "__name__", "")
+        apart = function in FUNCTIONS
+        activation = "linear" if apart else keras.activations.serialize(layer.activation)
+        settings = {**settings, "use_bias": layer.use_bias, "activation": activation}
+        new = self._new(kind, layer.name, *arguments, **settings)
+        outputs = new(images)
+        new.set_weights(weights)
+        return self._new(layers.Activation, f"{layer.name}_{function}", function)(outputs) if apart else outputs
+
+    def _operation(self, operation: Any, args: Any, kwargs: dict[str, Any], outputs: int) -> Any:
         """An operation between layers: as the layer that does the same, or in a wrapping."""
         kind, tensors = type(operation).__name__, _symbols((args, kwargs))
         if len(tensors) == 1 and kind in _ACTIVATIONS:
@@ -193,11 +214,9 @@ class _Flattening:
             return self._new(_MERGES[kind], operation.name)(tensors)
         if kind == "Concatenate":
             return self._new(layers.Concatenate, operation.name, axis=operation.axis)(tensors)
-        return self._wrapped(operation, args, kwargs, tensors)
-
-    def _wrapped(self, operation: Any, args: Any, kwargs: dict[str, Any], tensors: list[Any]) -> Any:
-        wrapping = self._new(OperationLayer, operation.name, operation, _template(args, kwargs, tensors))
-        return wrapping(tensors if len(tensors) > 1 else tensors[0])
+        template, read = _template(args, kwargs, tensors), tensors if len(tensors) > 1 else tensors[0]
+        # A layer for each output: whoever walks a flat graph can count on one.
+        return [self._new(OperationLayer, operation.name, operation, template, one)(read) for one in range(outputs)]
 
     def _new(self, kind: Any, name: str, *arguments: Any, **options: Any) -> Any:
         return kind(*arguments, **options, name=self._names.free(name), dtype=_DTYPE)

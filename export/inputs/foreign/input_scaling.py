@@ -34,6 +34,7 @@ class Affine:
 
     factor: NDArray[np.float64]  # (channels,)
     offset: NDArray[np.float64]  # (channels,)
+    shape: tuple[int, ...]  # of the image: (height, width, channels), or (height, width) of one channel
 
 
 def expected_range(model: keras.Model) -> str | None:
@@ -65,7 +66,7 @@ def measured_scaling(model: keras.Model, value_range: tuple[float, float]) -> di
     _, height, width, channels = exact.inputs[0].shape
     grey = _all_grey_values(height, width)
     values = {id(exact.inputs[0]): np.repeat(low + (high - low) * grey, channels, axis=-1)}
-    found = {"": Affine(np.full(channels, high - low), np.full(channels, low))}
+    found = {"": Affine(np.full(channels, high - low), np.full(channels, low), (height, width, channels))}
     for layer in layers_in_order(exact):
         read = tensors_read(layer)
         shape: tuple[int, ...] = layer.output.shape if read else ()
@@ -74,9 +75,9 @@ def measured_scaling(model: keras.Model, value_range: tuple[float, float]) -> di
         if shape[1:3] != (height, width) or (len(shape) == 4 and shape[3] > _MOST_CHANNELS):
             continue
         made = np.asarray(call(layer, [keras.ops.convert_to_tensor(values[id(tensor)]) for tensor in read]))
-        affine = _fit(grey, made.reshape(*grey.shape[:3], -1))
-        if affine is not None:
-            found[layer.name], values[id(layer.output)] = affine, made
+        fitted = _fit(grey, made.reshape(*grey.shape[:3], -1))
+        if fitted is not None:
+            found[layer.name], values[id(layer.output)] = Affine(*fitted, shape[1:]), made
     return found
 
 
@@ -127,13 +128,14 @@ def _rebuilt(model: keras.Model, grey: Any, start: _Scaled, put: Any) -> keras.M
 def _shown(scaled: _Scaled, grey: Any, shown: dict[int, Any]) -> Any:
     """The scaled image itself, made once by a convolution of one pixel."""
     if id(scaled) not in shown:
-        factor, offset = scaled.affine.factor, scaled.affine.offset
-        if len(factor) == 1 and factor[0] == 1.0 and offset[0] == 0.0:
-            shown[id(scaled)] = grey
-        else:
+        factor, offset, image = scaled.affine.factor, scaled.affine.offset, grey
+        if len(factor) > 1 or factor[0] != 1.0 or offset[0] != 0.0:
             widening = layers.Conv2D(len(factor), 1, name=f"{scaled.name}_scaled")
-            shown[id(scaled)] = widening(grey)
+            image = widening(grey)
             widening.set_weights([factor.reshape(1, 1, 1, -1), offset])
+        if len(scaled.affine.shape) == 2:
+            image = layers.Reshape(scaled.affine.shape, name=f"{scaled.name}_rows")(image)
+        shown[id(scaled)] = image
     return shown[id(scaled)]
 
 
@@ -181,10 +183,12 @@ def _all_grey_values(height: int, width: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).permutation(values).reshape(count, height, width, 1) / 255.0
 
 
-def _fit(grey: NDArray[np.float64], made: NDArray[np.float64]) -> Affine | None:
+def _fit(
+    grey: NDArray[np.float64], made: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """The factor and offset of each channel; None where no such pair gives what was made."""
     x, y = grey.ravel(), made.reshape(-1, made.shape[-1])
     factor = (x - x.mean()) @ y / ((x - x.mean()) @ x)
     offset = y.mean(axis=0) - factor * x.mean()
     off = np.abs(np.outer(x, factor) + offset - y).max()
-    return Affine(factor, offset) if off <= _EXACT * max(1.0, float(np.abs(y).max())) else None
+    return (factor, offset) if off <= _EXACT * max(1.0, float(np.abs(y).max())) else None

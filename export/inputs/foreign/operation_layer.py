@@ -24,22 +24,25 @@ class OperationLayer(layers.Layer):
     Args:
         operation: of keras.ops, as it stands in a functional graph; it has no state.
         call_arguments: (args, kwargs) of the call, with a Slot for each input tensor.
+        chosen: which of its outputs, where it has several.
     """
 
-    def __init__(self, operation: Any, call_arguments: Any, **options: Any) -> None:
+    def __init__(self, operation: Any, call_arguments: Any, chosen: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.operation = operation
         self.call_arguments = call_arguments
+        self.chosen = chosen
 
     def call(self, inputs: Any) -> Any:
-        """What the operation makes of the layer's inputs: one tensor, or a list of them."""
+        """What the operation makes of the layer's inputs, one tensor or a list of them: its chosen output."""
         tensors = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         args, kwargs = tree.map_structure(lambda value: self._value(value, tensors), self.call_arguments)
-        return self.operation.call(*args, **kwargs)
+        return tree.flatten(self.operation.call(*args, **kwargs))[self.chosen]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for copies inside this process."""
-        return {**super().get_config(), "operation": self.operation, "call_arguments": self.call_arguments}
+        own = {"operation": self.operation, "call_arguments": self.call_arguments, "chosen": self.chosen}
+        return {**super().get_config(), **own}
 
     def _value(self, value: Any, tensors: Any) -> Any:
         if isinstance(value, Slot):

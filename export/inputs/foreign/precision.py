@@ -29,7 +29,7 @@ def flat_in_float64(model: keras.Model) -> keras.Model:
     """A flat network, with layers of our own in it or not, calculated in float64."""
 
     def make(layer: Any, inputs: Inputs) -> Any:
-        exact = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+        exact = type(layer).from_config(retyped({**layer.get_config(), "dtype": "float64"}, "float64"))
         output = call(exact, inputs)
         copy_weights(layer, exact)
         return output

@@ -23,6 +23,7 @@ from export.inputs.foreign.saved_model.exact_graph import ExactGraph
 from export.inputs.foreign.saved_model.flat_graph import flat_graph
 from export.inputs.foreign.saved_model.signature import read_signature
 from export.inputs.foreign.saved_model.translation import require_known, translated
+from export.library_errors import reason_of
 from train.metrics import auc
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def prepare(
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # Keras and TensorFlow raise whatever they do; a line of it tells which layer
-        raise ModelError(f"{path}: cannot be taken apart into its layers: {_first_line(error)}") from error
+        raise ModelError(f"{path}: cannot be taken apart into its layers: {reason_of(error)}") from error
 
 
 def require_best_range(
@@ -163,7 +164,7 @@ def _loaded(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do: zipfile's, h5py's, json's, its own
-        raise ModelError(f"cannot be loaded as a Keras network: {_first_line(error)}") from error
+        raise ModelError(f"cannot be loaded as a Keras network: {reason_of(error)}") from error
 
 
 def _prove(
@@ -202,7 +203,3 @@ def _shown_better(labels: NDArray[np.int64], own: Any, other: Any) -> bool:
             gains.append(after - before)
             areas.append(after)
     return bool(gains) and float(np.percentile(gains, 2.5)) > CLEARLY and float(np.percentile(areas, 2.5)) > _CHANCE
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

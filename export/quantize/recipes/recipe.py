@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import keras
 
 from edge_runtime.errors import ModelError
-from export.convert.converter_errors import told_as_model_error
 from export.convert.formats import FORMATS
 from export.convert.prepared_network import PreparedNetwork
+from export.library_errors import told_as_model_error
 from export.quantize.int8_files import RangeRule, quantise_network
 from export.quantize.recipes.recipe_inputs import RecipeInputs
 

@@ -139,6 +139,24 @@ def attending():
     return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling1D()(x)))
 
 
+def of_parts():
+    """Channels split by an operation with several outputs, a dense layer over pixels, rows and columns repeated."""
+    start = image()
+    first, second = keras.ops.split(layers.Conv2D(8, 3, 2, "same")(start), 2, axis=-1)
+    x = layers.Concatenate()([layers.SeparableConv2D(4, 3, padding="same", activation="mish")(first), second])
+    x = layers.UpSampling2D((2, 3))(layers.Dense(6, activation="relu")(x))
+    x = layers.PReLU("random_uniform", shared_axes=(1, 2))(layers.Conv2D(6, 3)(x))
+    return keras.Model(start, classified(x, layers.Dense(1, activation="sigmoid")))
+
+
+def in_rows():
+    """An image without an axis of channels, and a layer around another one."""
+    start = image()
+    x = layers.MaxPooling1D()(layers.Conv1D(8, 3, activation="relu")(layers.Rescaling(1 / 255)(start)[..., 0]))
+    x = layers.TimeDistributed(layers.Dense(4, activation="relu"))(layers.Reshape((3, 40))(x))
+    return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.Flatten()(x)))
+
+
 def softmax(scores):
     return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
 
@@ -157,6 +175,8 @@ KINDS = {
     resized: (None, None, lambda answer: answer[:, 0]),
     grouped: (None, None, lambda answer: answer[:, 0]),
     attending: (None, None, lambda answer: answer[:, 0]),
+    of_parts: (None, None, lambda answer: answer[:, 0]),
+    in_rows: ("0..255", None, lambda answer: answer[:, 0]),
 }
 
 
@@ -224,6 +244,11 @@ def with_layer(layer):
     return keras.Model(start, classified(layer(start), layers.Dense(1)))
 
 
+def quantised(model):
+    model.layers[-1].quantize("int8")
+    return model
+
+
 def ending_in(activation, units=1):
     start = image()
     return keras.Model(start, classified(start, layers.Dense(units, activation=activation)))
@@ -234,6 +259,8 @@ def ending_in(activation, units=1):
     [
         (lambda: with_layer(Own(name="mine")), "'mine' is a custom layer"),
         (lambda: with_layer(layers.Lambda(lambda x: x * 2, name="twice", output_shape=(SIDE, SIDE, 3))), "a Lambda"),
+        (lambda: quantised(made(nested)), "quantised it already"),
+        (lambda: with_layer(layers.ConvLSTM1D(4, 3, return_sequences=True, name="loop")), r"'loop' \(ConvLSTM1D\) is recurrent"),
         (lambda: ending_in("tanh"), "ends in 'tanh'"),
         (lambda: ending_in("softmax"), "softmax over one unit"),
         (lambda: ending_in("softmax", 3), "--positive"),
@@ -279,7 +306,7 @@ def test_another_reading_that_tells_nothing_apart_is_no_better(tmp_path):
     require_best_range(prepared, images_u8, labels, answers)
 
 
-WITH_LAYERS_IN_FLOAT = (attending,)
+WITH_LAYERS_IN_FLOAT = (attending, of_parts)
 # Of the spread of the answers. A normalisation divides by what little an untrained network tells apart, rounding too.
 NEAR, NEAR_WITH_NORMALISATION = 0.15, 0.3
 

@@ -1,11 +1,11 @@
-"""Whatever a converter raises is one line of ours."""
+"""Whatever a library raises is one line of ours."""
 
 from __future__ import annotations
 
 import pytest
 
 from edge_runtime.errors import GateError, ModelError
-from export.convert.converter_errors import told_as_model_error
+from export.library_errors import told_as_model_error
 
 PAGES = (
     "<unknown>:0\n" + "loc(callsite)\n" * 50 + "x.py:3: error: 'tf.Cumsum' op is neither a custom op\n" + "more\n" * 90
@@ -16,9 +16,13 @@ PAGES = (
     ("error", "says"),
     [
         (RuntimeError(PAGES), "cannot be made: 'tf.Cumsum' op is neither a custom op"),
-        (KeyError("node_7"), "cannot be made: 'node_7'"),
+        (KeyError("node_7"), "cannot be made: KeyError 'node_7'"),
         (ValueError("long " * 500), "cannot be made: long long"),
         (AssertionError(), "cannot be made: AssertionError"),
+        (
+            ValueError("Exception encountered when calling F.call().\n\n\x1b[1mNo such axis\x1b[0m\n"),
+            "cannot be made: No such",
+        ),
     ],
 )
 def test_an_error_of_a_library_is_one_short_line(error, says):
