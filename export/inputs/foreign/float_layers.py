@@ -16,12 +16,16 @@ from keras import layers
 
 from edge_runtime.errors import ModelError
 from export.inputs.foreign.operation_layer import CalledLayer
+from export.inputs.foreign.saved_model.raw_operation import RawOperation
 from train.int8.keras_graph import layers_in_order
 
 _TFLITE, _ONNX = ".tflite", ".onnx"
 _BOTH = (_TFLITE, _ONNX)
+# What normalisation and attention come down to in a SavedModel, which tells operations alone.
+_OPERATIONS = ("Rsqrt", "SquaredDifference", "BatchMatMulV2", "Einsum", "Exp", "Log", "Log1p", "Expm1", "Pow")
 _KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"), _BOTH),
+    **dict.fromkeys(_OPERATIONS, _BOTH),
     **dict.fromkeys(("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention"), _BOTH),
 }
 # By the name of the function, however its layer is called. LiteRT looks GELU up in a table, and has the others as
@@ -42,13 +46,19 @@ def float_layers(model: keras.Model, suffix: str) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = defaultdict(list)
     for layer in layers_in_order(model):
-        kind = type(layer.layer if isinstance(layer, CalledLayer) else layer).__name__
+        kind = _kind(layer)
         if suffix in _KINDS.get(kind, ()):
             found[kind].append(layer.name)
         told, formats = _FUNCTIONS.get(_function(layer), ("", ()))
         if suffix in formats:
             found[told].append(layer.name)
     return dict(found)
+
+
+def _kind(layer: layers.Layer) -> str:
+    if isinstance(layer, RawOperation):
+        return layer.kind
+    return type(layer.layer if isinstance(layer, CalledLayer) else layer).__name__
 
 
 def in_scope_of(names: Iterable[str]) -> re.Pattern[str]:

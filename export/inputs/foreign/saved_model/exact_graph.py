@@ -21,6 +21,7 @@ from export.inputs.foreign.saved_model.tensor_names import full, node_of
 _EXACT = types_pb2.DT_DOUBLE
 _REAL = (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
 _NORMALISING = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_ALWAYS_FLOAT32 = ("ResizeBilinear", "ResizeBicubic")  # whatever they read
 _OF_SHAPE = ("Shape", "ShapeN", "Size", "Rank")  # tell nothing of the values of an image
 
 
@@ -99,9 +100,21 @@ def _in_float64(node: Any, shape: tuple[int, int, int]) -> list[Any]:
         return _normalisation(copy)
     for value in copy.attr.values():
         _retype(value)
+    if node.op == "Cast" and node_of(node.input[0]) == ENTRY:
+        copy.attr["SrcT"].type = _EXACT  # of an image in bytes, say
+    if node.op in _ALWAYS_FLOAT32:
+        return _widened(copy)
     if node.name == ENTRY:
         copy.attr["shape"].CopyFrom(attr_value_pb2.AttrValue(shape=tf.TensorShape((1, *shape)).as_proto()))
     return [copy]
+
+
+def _widened(node: Any) -> list[Any]:
+    """The node under another name, and what it writes in float64 under its own."""
+    cast = node_def_pb2.NodeDef(name=node.name, op="Cast", input=[f"{node.name}/float32"])
+    cast.attr["SrcT"].type, cast.attr["DstT"].type = types_pb2.DT_FLOAT, _EXACT
+    node.name = cast.input[0]
+    return [node, cast]
 
 
 def _write_defaults(node: Any) -> None:

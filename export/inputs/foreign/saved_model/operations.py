@@ -6,6 +6,7 @@ float64, before anything is exported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,10 +91,44 @@ def _window(one: Operation) -> tuple[Any, dict[str, Any]]:
         images = _bordered(one, images, border, 0.0)
         padding = "VALID"
     settings = {"strides": tuple(one.attribute("strides")[1:3]), "padding": padding.lower()}
-    dilation = one.attribute("dilations")
-    if dilation:
-        settings["dilation_rate"] = tuple(dilation[1:3])
+    settings["dilation_rate"] = tuple((one.attribute("dilations") or [1, 1, 1, 1])[1:3])
+    before = one.writer(one.node.input[0])
+    steps = one.constant(before.input[1]) if before is not None and before.op == "SpaceToBatchND" else None
+    if steps is not None:
+        settings["dilation_rate"] = tuple(map(int, steps))
     return images, settings
+
+
+def _spread(one: Operation) -> Value:
+    """What comes before a dilated convolution: the border alone; `_window` has the steps from here."""
+    if one.array(1).shape != (2,):
+        raise Unknown("of other axes than rows and columns")
+    return Value(_bordered(one, one.tensor(), np.pad(one.array(2), ((1, 1), (0, 0))), 0.0))
+
+
+def _gathered(one: Operation) -> Value:
+    """What comes behind a dilated convolution: a border is cut off."""
+    before, crops = one.writer(one.node.input[0]), np.asarray(one.array(2), int)
+    if before is None or before.op not in ("Conv2D", "DepthwiseConv2dNative"):
+        raise Unknown("of no convolution")
+    return Value(
+        one.new(layers.Cropping2D, tuple(map(tuple, crops.tolist())))(one.tensor()) if crops.any() else one.tensor()
+    )
+
+
+def _transposed_convolution(one: Operation) -> Value:
+    one.require_channels_last()
+    kernel = np.asarray(one.array(1), np.float64)
+    padding, dilation = one.attribute("padding"), one.attribute("dilations")
+    if padding == "EXPLICIT" or (dilation and set(dilation) != {1}):
+        raise Unknown("with a border or a dilation of its own")
+    strides = tuple(one.attribute("strides")[1:3])
+    layer = one.new(layers.Conv2DTranspose, kernel.shape[2], kernel.shape[:2], strides, padding.lower(), use_bias=False)
+    output = layer(one.tensor(2))
+    if tuple(output.shape[1:]) != one.shape[1:]:
+        raise Unknown(f"to {one.shape[1:]}")
+    layer.set_weights([kernel])
+    return Value(output)
 
 
 def _dense(one: Operation) -> Value:
@@ -255,6 +290,8 @@ def _bordered(one: Operation, images: Any, border: NDArray[Any], level: float) -
 
 def _reshaped(one: Operation) -> Value:
     tensor, shape = one.tensor(), one.shape
+    if len(shape) == 2 and shape == (math.prod(tensor.shape[1:-1]), tensor.shape[-1]):
+        return Value(tensor)  # pixels in a row, for a dense layer over their channels; they come back behind it
     if not shape or shape[0] != 1 or None in shape:
         raise Unknown(f"to {shape}, which mixes images of a batch")
     if tuple(tensor.shape[1:]) == shape[1:]:
@@ -276,6 +313,8 @@ def _passed(one: Operation) -> Value:
     value = one.inputs[0]
     if not isinstance(value, Value):
         raise Unknown("of a constant")
+    if value.is_logical:
+        raise Unknown("of what is true or false")
     return value
 
 
@@ -365,6 +404,8 @@ def _split(one: Operation) -> list[Value]:
 
 LAYERS: dict[str, Callable[[Operation], Value | list[Value]]] = {
     **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative"), _convolution),
+    **{"SpaceToBatchND": _spread, "BatchToSpaceND": _gathered},
+    "Conv2DBackpropInput": _transposed_convolution,
     "MatMul": _dense,
     **dict.fromkeys(("BiasAdd", "AddV2", "Add"), _sum),
     "Sub": _difference,

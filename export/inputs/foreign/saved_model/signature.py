@@ -45,8 +45,8 @@ def read_signature(folder: Path) -> Signature:
         told = ", ".join(sorted(signature.inputs))
         raise ModelError(f"{folder}: {len(signature.inputs)} inputs ({told}); one image was expected")
     (entry,) = signature.inputs.values()
-    if not _is_float(entry.dtype):
-        raise ModelError(f"{folder}: its input holds no real numbers (float32), which were expected of an image")
+    if not _is_number(entry.dtype):
+        raise ModelError(f"{folder}: its input holds no numbers (float32, uint8), which were expected of an image")
     shape = tuple(None if axis.size < 0 else int(axis.size) for axis in entry.tensor_shape.dim)
     output, others = _chosen_output(folder, signature.outputs)
     return Signature(meta_graph, node_of(entry.name), shape, signature.outputs[output].name, output, others)
@@ -79,7 +79,8 @@ def _chosen_output(folder: Path, outputs: Any) -> tuple[str, tuple[str, ...]]:
     return found[0], tuple(name for name in sorted(outputs) if name != found[0])
 
 
-def _is_float(dtype: int) -> bool:
-    from tensorflow.core.framework import types_pb2
+def _is_number(dtype: int) -> bool:
+    from tensorflow.core.framework import types_pb2 as types
 
-    return dtype in (types_pb2.DT_FLOAT, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
+    reals = (types.DT_FLOAT, types.DT_HALF, types.DT_BFLOAT16, types.DT_DOUBLE)
+    return dtype in (*reals, types.DT_UINT8, types.DT_INT32)

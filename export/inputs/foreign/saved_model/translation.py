@@ -13,6 +13,7 @@ from export.inputs.foreign.layer_names import LayerNames
 from export.inputs.foreign.saved_model.exact_graph import ExactGraph
 from export.inputs.foreign.saved_model.flat_graph import ENTRY
 from export.inputs.foreign.saved_model.operations import LAYERS, Operation, Unknown, no_layer
+from export.inputs.foreign.saved_model.raw_operation import CALCULATING, raw_operation
 from export.inputs.foreign.saved_model.tensor_names import full, node_of, tensors_of
 from export.inputs.foreign.saved_model.values import Value
 
@@ -35,7 +36,7 @@ def require_known(graph: Any) -> None:
         ModelError: it has such operations; some of them are told, with the layer that they were part of.
     """
     first = {node.op: node.name for node in reversed(graph.node)}
-    unknown = [kind for kind in first if kind not in (*LAYERS, *_AROUND, *_OF_CONSTANTS)]
+    unknown = [kind for kind in first if kind not in (*LAYERS, *_AROUND, *_OF_CONSTANTS, *CALCULATING)]
     if unknown:
         told = ", ".join(f"{kind} ({_short(first[kind])!r})" for kind in sorted(unknown)[:_MOST_TOLD])
         more = f" and {len(unknown) - _MOST_TOLD} more" if len(unknown) > _MOST_TOLD else ""
@@ -73,15 +74,22 @@ class _Translation:
         image = keras.Input(self._exact.image_shape, name="image", dtype="float32")
         self._values[f"{ENTRY}:0"] = Value(image)
         for node in self._exact.in_order:
-            try:
-                make = LAYERS.get(node.op, no_layer)
-                made = make(self._operation(node))
-            except Unknown as why:
-                raise ModelError(f"a SavedModel with {node.op} ({_short(node.name)!r}) {why}, {_ADVICE}") from why
+            made = self._made(node)
             for place, value in enumerate(made if isinstance(made, list) else [made]):
                 self._values[f"{node.name}:{place}"] = value
         answer = self._values[full(self._exact.answer)].tensor(self._new("answer"))
         return keras.Model(image, answer, name=name)
+
+    def _made(self, node: Any) -> Value | list[Value]:
+        """What an operation writes: by the layer that is known for it, else as it is."""
+        operation = self._operation(node)
+        try:
+            return LAYERS.get(node.op, no_layer)(operation)
+        except Unknown as why:
+            try:
+                return raw_operation(operation)
+            except Unknown:
+                raise ModelError(f"a SavedModel with {node.op} ({_short(node.name)!r}) {why}, {_ADVICE}") from why
 
     def _operation(self, node: Any) -> Operation:
         inputs: list[Value | NDArray[Any]] = []

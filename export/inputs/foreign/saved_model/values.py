@@ -46,6 +46,11 @@ class Value:
         """How many channels the tensor has."""
         return int(self._tensor.shape[-1])
 
+    @property
+    def is_logical(self) -> bool:
+        """Whether it is true or false in each place, and no number."""
+        return bool(self._tensor.dtype == "bool")
+
     def scaled(self, factor: Any, offset: Any) -> Value:
         """This times a factor plus an offset; not to be used beside a value that it was made of."""
         return Value(self._tensor, self._weights, (self._factor * factor, self._offset * factor + offset))

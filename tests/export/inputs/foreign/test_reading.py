@@ -260,7 +260,10 @@ def ending_in(activation, units=1):
         (lambda: with_layer(Own(name="mine")), "'mine' is a custom layer"),
         (lambda: with_layer(layers.Lambda(lambda x: x * 2, name="twice", output_shape=(SIDE, SIDE, 3))), "a Lambda"),
         (lambda: quantised(made(nested)), "quantised it already"),
-        (lambda: with_layer(layers.ConvLSTM1D(4, 3, return_sequences=True, name="loop")), r"'loop' \(ConvLSTM1D\) is recurrent"),
+        (
+            lambda: with_layer(layers.ConvLSTM1D(4, 3, return_sequences=True, name="loop")),
+            r"'loop' \(ConvLSTM1D\) is recurrent",
+        ),
         (lambda: ending_in("tanh"), "ends in 'tanh'"),
         (lambda: ending_in("softmax"), "softmax over one unit"),
         (lambda: ending_in("softmax", 3), "--positive"),

@@ -76,6 +76,20 @@ def caffe():
     return keras.Model(start, layers.Dense(2, activation="softmax")(x))
 
 
+def unusual():
+    """What no layer of a translation is known for, and dilated, transposed and dense layers over pixels."""
+    start = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    x = layers.Conv2D(8, 3, dilation_rate=2, padding="same")(layers.Rescaling(1 / 255)(start))
+    x = layers.PReLU("random_uniform", shared_axes=(1, 2))(x)[:, ::2, 1::2]
+    seen = layers.Concatenate()([keras.ops.mean(x, -1, keepdims=True), keras.ops.max(x, -1, keepdims=True)])
+    x = layers.Dense(6, activation="relu")(x * layers.Conv2D(1, 7, padding="same", activation="sigmoid")(seen))
+    x = layers.Conv2DTranspose(4, 3, 2, "same")(layers.UpSampling2D(2)(x))
+    x = layers.GroupNormalization(2)(layers.UpSampling2D(2, interpolation="bilinear")(layers.Permute((2, 1, 3))(x)))
+    x = keras.ops.where(x > 0, x, 0.3 * x)
+    x = layers.EinsumDense("abcd,de->abce", (None, None, 5))(keras.ops.power(keras.ops.maximum(x, 1e-3), 1.5))
+    return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x)))
+
+
 def kinds(network):
     """The layers of a network, functions by their own names."""
     used = layers_in_order(network)
@@ -96,6 +110,20 @@ def test_a_saved_model_becomes_what_its_keras_file_becomes(network, tmp_path):
     assert np.abs(difference).max() <= FLOAT32_TOLERANCE + PROOF_TOLERANCE
     assert kinds(prepared.model) <= kinds(expected.model) | {"Rescaling", "ReLU", "silu"}
     assert network is caffe or {"silu", "hard_silu"} <= kinds(prepared.model)
+
+
+def test_operations_without_a_layer_calculate_as_they_are(tmp_path):
+    keras.utils.set_random_seed(4)
+    network = unusual()
+    prepared = prepare(saved(network, tmp_path / "saved"), None, None)
+    assert prepared.value_range == "0..255" and "RawOperation" in kinds(prepared.model)
+    expected = network.predict(np.repeat(np.rint(255.0 * GREY), 3, axis=-1).astype(np.uint8), verbose=0)
+    difference = prepared.model.predict(GREY, verbose=0) - expected
+    assert (
+        np.ptp(expected) > 100 * FLOAT32_TOLERANCE and np.abs(difference).max() <= FLOAT32_TOLERANCE + PROOF_TOLERANCE
+    )
+    again = prepared.model.predict(GREY[1:2], verbose=0) - expected[1:2]
+    assert np.abs(again).max() <= FLOAT32_TOLERANCE + PROOF_TOLERANCE
 
 
 class AsKeras2(tf.Module):
@@ -160,8 +188,10 @@ def of_a_file(module, features):
 @pytest.mark.parametrize(
     ("module", "says"),
     [
-        (lambda: Asking(lambda module, features: tf.math.erf(features)), r"Erf \('Erf'\), which no layer is known"),
-        (lambda: Asking(lambda module, features: tf.sqrt(features)), "Sqrt .* of what depends on the image"),
+        (lambda: Asking(lambda module, features: tf.math.lgamma(features)), r"Lgamma \('Lgamma'\), which no layer is"),
+        (lambda: Asking(lambda module, features: tf.cumsum(features, 1)), "Cumsum"),
+        (lambda: Asking(lambda module, features: features - tf.reduce_mean(features, 0)), "Mean .* over axes"),
+        (lambda: Asking(lambda module, features: tf.transpose(tf.transpose(features) + 1.0)), "Transpose"),
         (lambda: Asking(lambda module, features: tf.random.normal((1, 3)) + features), "RandomStandardNormal"),
         (lambda: Asking(of_a_file), "ReadFile"),
         (lambda: Asking(counting), "changes what its answer depends on while it answers"),
