@@ -1,7 +1,8 @@
 """Whatever a classifier ends with, as one probability: that of the positive class.
 
 Logits get their sigmoid. Of two softmax units the probability is exactly the sigmoid of their difference, of more it is
-the unit's own. A unit that ends in anything else is no probability, and is refused.
+the unit's own. What is calculated of probabilities and cannot leave 0 to 1 is taken as one. A unit that ends in
+anything else is no probability, and is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
+from export.inputs.foreign.bounds import is_share
 from train.int8.keras_graph import layers_above, writer
 
 log = logging.getLogger(__name__)
 
 PROBABILITY = "probability"
 _SIGMOID, _SOFTMAX, _LINEAR = "sigmoid", "softmax", "linear"
+_SHARES = "probabilities"  # what was calculated of them after the last activation, such as a mean of several networks
 
 
 def choose_output(model: keras.Model) -> tuple[keras.Model, int]:
@@ -83,7 +86,10 @@ def with_probability(model: keras.Model, positive: int | None) -> tuple[keras.Mo
     if activation == _LINEAR and classes > 1:
         activation = _SOFTMAX
     weights = _combination(activation, classes, positive)
-    if activation == _SOFTMAX and classes > 2:
+    if activation == _SHARES:
+        of_the_other = classes == 1 and positive == 0
+        output = _dense(scores, [weights, np.ones(1)] if of_the_other else [weights], PROBABILITY, None)
+    elif activation == _SOFTMAX and classes > 2:
         shares = layers.Softmax(name="shares")(_logits(scores, np.eye(classes), "scores", None))
         output = _logits(shares, weights, PROBABILITY, None)
     else:
@@ -101,7 +107,7 @@ def probability_of(scores: NDArray[np.floating], activation: str, positive: int 
     """
     classes = scores.shape[-1]
     if classes == 1:
-        one = scores[:, 0] if activation == _SIGMOID else 1.0 / (1.0 + np.exp(-scores[:, 0]))
+        one = scores[:, 0] if activation in (_SIGMOID, _SHARES) else 1.0 / (1.0 + np.exp(-scores[:, 0]))
         return 1.0 - one if positive == 0 else one
     if activation == _LINEAR:
         shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -132,6 +138,8 @@ def _below_activation(scores: Any) -> tuple[Any, str]:
     if isinstance(layer, layers.Softmax):
         return layer.input, _SOFTMAX
     name = keras.activations.serialize(layer.activation) if hasattr(layer, "activation") else _LINEAR
+    if name not in (_SIGMOID, _SOFTMAX) and is_share(scores):
+        return scores, _SHARES
     if name not in (_SIGMOID, _SOFTMAX, _LINEAR):
         raise ModelError(f"ends in {name!r}; sigmoid, softmax or no activation (logits) was expected")
     if isinstance(layer, layers.Activation):
@@ -147,11 +155,14 @@ def _logits(scores: Any, weights: NDArray[np.float64], name: str, activation: st
     alone = isinstance(below, layers.Dense) and len(layers_above(below)) <= 1
     if isinstance(below, layers.Dense) and (alone or below.activation is not keras.activations.linear):
         kernel, *bias = (np.asarray(values, np.float64) for values in below.get_weights())
-        new = layers.Dense(weights.shape[1], activation=activation, use_bias=bool(bias), name=name)
-        output = new(below.input)
-        new.set_weights([kernel @ weights, *(values @ weights for values in bias)])
-        return output
-    new = layers.Dense(weights.shape[1], activation=activation, use_bias=False, name=name)
-    output = new(scores)
-    new.set_weights([weights])
+        combined = [kernel @ weights, *(values @ weights for values in bias)]
+        return _dense(below.input, combined, name, activation)
+    return _dense(scores, [weights], name, activation)
+
+
+def _dense(tensor: Any, weights: list[NDArray[np.float64]], name: str, activation: str | None) -> Any:
+    """A Dense layer of these weights, its kernel first."""
+    new = layers.Dense(weights[0].shape[1], activation=activation, use_bias=len(weights) > 1, name=name)
+    output = new(tensor)
+    new.set_weights(weights)
     return output

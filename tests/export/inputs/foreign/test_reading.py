@@ -157,6 +157,23 @@ def in_rows():
     return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.Flatten()(x)))
 
 
+def member(start, head):
+    return classified(layers.Conv2D(4, 3, activation="relu")(layers.Rescaling(1 / 255)(start)), head)
+
+
+def agreed():
+    """The mean of what several networks say, of two softmax units each."""
+    start = image()
+    return keras.Model(start, layers.Average()([member(start, layers.Dense(2, "softmax")) for _ in range(3)]))
+
+
+def against():
+    """A weighted mean of two probabilities, then the probability of the other class."""
+    start = image()
+    one, other = (member(start, layers.Dense(1, "sigmoid")) for _ in range(2))
+    return keras.Model(start, 1.0 - (0.7 * one + 0.3 * other))
+
+
 def softmax(scores):
     return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
 
@@ -177,6 +194,8 @@ KINDS = {
     attending: (None, None, lambda answer: answer[:, 0]),
     of_parts: (None, None, lambda answer: answer[:, 0]),
     in_rows: ("0..255", None, lambda answer: answer[:, 0]),
+    agreed: ("0..255", None, lambda answer: answer[:, 1]),
+    against: ("0..255", 0, lambda answer: 1 - answer[:, 0]),
 }
 
 
