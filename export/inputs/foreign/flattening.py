@@ -244,7 +244,9 @@ def _axes(operation: Any, tensor: Any) -> tuple[int, ...]:
 
 
 def _scaling(kind: str, args: Any, tensor: Any) -> dict[str, Any] | None:
-    """`x + c`, `c - x`, `x * c`, `x / c` as factor and offset; None where it is anything else."""
+    """`x + c`, `c - x`, `x * c`, `x / c`, `-x` as factor and offset; None where it is anything else."""
+    if kind == "Negative":
+        return {"scale": -1.0, "offset": 0.0}
     if kind not in ("Add", "Subtract", "Multiply", "Divide", "TrueDivide") or len(args) != 2:
         return None
     tensor_first = isinstance(args[0], keras.KerasTensor)

@@ -151,8 +151,16 @@ def _difference(one: Operation) -> Value:
     )
 
 
+def _negative(one: Operation) -> Value:
+    return _passed(one).scaled(-1.0, 0.0)
+
+
 def _product(one: Operation) -> Value:
     for place in (0, 1):
+        value = one.inputs[place]
+        if isinstance(value, Value) and _is_gelu(one, one.node.input[place], one.node.input[1 - place]):
+            # What is gated is half of what the function takes.
+            return Value(one.new(layers.Activation, "gelu")(value.scaled(2.0, 0.0).tensor(one.new)))
         tensor, gate = full(one.node.input[place]), one.writer(one.node.input[1 - place])
         function = _gating(one, gate, tensor)
         if function is not None:
@@ -201,6 +209,42 @@ def _gating(one: Operation, gate: Any, tensor: str) -> str | None:
     if total is None or total.op not in ("AddV2", "Add") or _tensor_and_number(one, total)[1] != 3.0:
         return None
     return "hard_silu" if tensor in map(full, total.input) else None
+
+
+def _is_gelu(one: Operation, half: str, gate: str) -> bool:
+    """Whether x / 2 is gated by 1 + erf(x / sqrt(2)), or by erfc(-x / sqrt(2)), which is the same."""
+    node, sign = one.writer(gate), -1.0
+    if node is not None and node.op in ("AddV2", "Add"):
+        node, added = _tensor_and_number(one, node)
+        sign = 1.0 if added == 1.0 else 0.0
+    if node is None or node.op != {-1.0: "Erfc", 1.0: "Erf"}.get(sign):
+        return False
+    halves, inner = _factors(one, half), _factors(one, node.input[0])
+    wanted = sign / math.sqrt(2.0)
+    return any(np.isclose(halves[x], 0.5) and np.isclose(inner[x], wanted) for x in halves.keys() & inner.keys())
+
+
+def _factors(one: Operation, tensor: str) -> dict[str, float]:
+    """What a tensor is a number times of: each such tensor with its number, itself first."""
+    found, factor, node = {full(tensor): 1.0}, 1.0, one.writer(tensor)
+    while node is not None and node.op in ("Mul", "RealDiv", "Neg"):
+        below, number = (node.input[0], -1.0) if node.op == "Neg" else _tensor_times(one, node)
+        if number is None:
+            break
+        factor *= number
+        found[full(below)] = factor
+        node = one.writer(below)
+    return found
+
+
+def _tensor_times(one: Operation, node: Any) -> tuple[str, float | None]:
+    """(tensor, number) of a product of both, or of a quotient by a number; None as the number of others."""
+    for place in (0, 1):
+        constant = one.constant(node.input[1 - place])
+        if constant is not None and constant.size == 1 and (node.op == "Mul" or place == 0):
+            number = float(constant.item())
+            return node.input[place], 1.0 / number if node.op == "RealDiv" else number
+    return "", None
 
 
 def _times_one(one: Operation, tensor: str) -> str | None:
@@ -408,7 +452,7 @@ LAYERS: dict[str, Callable[[Operation], Value | list[Value]]] = {
     "Conv2DBackpropInput": _transposed_convolution,
     "MatMul": _dense,
     **dict.fromkeys(("BiasAdd", "AddV2", "Add"), _sum),
-    "Sub": _difference,
+    **{"Sub": _difference, "Neg": _negative},
     "Mul": _product,
     "RealDiv": _quotient,
     "Maximum": _larger,

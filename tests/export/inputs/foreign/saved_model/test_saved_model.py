@@ -85,9 +85,10 @@ def unusual():
     x = layers.Dense(6, activation="relu")(x * layers.Conv2D(1, 7, padding="same", activation="sigmoid")(seen))
     x = layers.Conv2DTranspose(4, 3, 2, "same")(layers.UpSampling2D(2)(x))
     x = layers.GroupNormalization(2)(layers.UpSampling2D(2, interpolation="bilinear")(layers.Permute((2, 1, 3))(x)))
-    x = keras.ops.where(x > 0, x, 0.3 * x)
+    x = layers.Activation("gelu")(keras.ops.where(x > 0, x, -0.3 * x))
     x = layers.EinsumDense("abcd,de->abce", (None, None, 5))(keras.ops.power(keras.ops.maximum(x, 1e-3), 1.5))
-    return keras.Model(start, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x)))
+    head = layers.Dense(1, activation="sigmoid", kernel_initializer=keras.initializers.RandomNormal(0.0, 20.0))
+    return keras.Model(start, head(layers.GlobalAveragePooling2D()(x)))
 
 
 def kinds(network):
@@ -116,7 +117,7 @@ def test_operations_without_a_layer_calculate_as_they_are(tmp_path):
     keras.utils.set_random_seed(4)
     network = unusual()
     prepared = prepare(saved(network, tmp_path / "saved"), None, None)
-    assert prepared.value_range == "0..255" and "RawOperation" in kinds(prepared.model)
+    assert prepared.value_range == "0..255" and {"RawOperation", "gelu"} <= kinds(prepared.model)
     expected = network.predict(np.repeat(np.rint(255.0 * GREY), 3, axis=-1).astype(np.uint8), verbose=0)
     difference = prepared.model.predict(GREY, verbose=0) - expected
     assert (
@@ -124,6 +125,12 @@ def test_operations_without_a_layer_calculate_as_they_are(tmp_path):
     )
     again = prepared.model.predict(GREY[1:2], verbose=0) - expected[1:2]
     assert np.abs(again).max() <= FLOAT32_TOLERANCE + PROOF_TOLERANCE
+
+
+@pytest.mark.parametrize("gelu", [lambda x: 0.5 * x * (1.0 + tf.math.erf(x / 2**0.5)), lambda x: tf.nn.gelu(x)])
+def test_gelu_is_known_however_it_was_written(gelu, tmp_path):
+    prepared = prepare(saved(Asking(lambda module, features: gelu(3.0 * features)), tmp_path / "saved"), None, None)
+    assert "gelu" in kinds(prepared.model) and "RawOperation" not in kinds(prepared.model)
 
 
 class AsKeras2(tf.Module):
