@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from export.inputs.foreign.flattening import IDLE
 from export.inputs.foreign.operation_layer import ChannelSlice, OperationLayer
 from train.int8.keras_graph import tensors_read, writer
 
@@ -22,29 +21,11 @@ _OF_FUNCTIONS: dict[str, Bounds] = {
     **dict.fromkeys(("tanh", "softsign", "hard_tanh"), (-1.0, 1.0)),
     **{"relu": (0.0, math.inf), "relu6": (0.0, 6.0), "softplus": (0.0, math.inf)},
 }
-# Each value that they write is one that they read, or lies between such.
-_LAYERS_BETWEEN = (
-    *(
-        layers.Average,
-        layers.Maximum,
-        layers.Minimum,
-        layers.Concatenate,
-        layers.Flatten,
-        layers.Reshape,
-        layers.Permute,
-    ),
-    *(
-        layers.GlobalAveragePooling1D,
-        layers.GlobalAveragePooling2D,
-        layers.GlobalMaxPooling1D,
-        layers.GlobalMaxPooling2D,
-    ),
-    *(ChannelSlice, *IDLE),
-)
-_OPERATIONS_BETWEEN = (
-    *("Mean", "Max", "Min", "Median", "Stack", "GetItem", "Squeeze", "ExpandDims", "Reshape", "Transpose", "Average"),
-    *("Maximum", "Minimum", "Concatenate", "Split"),
-)
+# Each value that these write is one that they read, or lies between such.
+_MERGING = (layers.Average, layers.Maximum, layers.Minimum, layers.Concatenate)
+_MOVING = (layers.Flatten, layers.Reshape, layers.Permute, ChannelSlice)
+_POOLING = tuple(getattr(layers, f"Global{kind}Pooling{axes}D") for kind in ("Average", "Max") for axes in (1, 2))
+_OPERATIONS = ("Mean", "Max", "Min", "Stack", "GetItem", "Squeeze", "ExpandDims", "Reshape", "Transpose", "Split")
 
 
 def is_share(tensor: Any) -> bool:
@@ -59,7 +40,7 @@ def _bounds(tensor: Any) -> Bounds:
     if own is not None:
         return own
     read = tensors_read(layer)
-    if isinstance(layer, _LAYERS_BETWEEN) or _operation(layer) in _OPERATIONS_BETWEEN:
+    if isinstance(layer, (*_MERGING, *_MOVING, *_POOLING)) or _operation(layer) in _OPERATIONS:
         found = [_bounds(one) for one in read]
         return min(low for low, _ in found), max(high for _, high in found)
     if isinstance(layer, layers.Rescaling):

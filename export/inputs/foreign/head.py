@@ -22,8 +22,9 @@ from train.int8.keras_graph import layers_above, writer
 log = logging.getLogger(__name__)
 
 PROBABILITY = "probability"
+SHARES = "probabilities"  # what was calculated of them after the last activation, such as a mean of several networks
+
 _SIGMOID, _SOFTMAX, _LINEAR = "sigmoid", "softmax", "linear"
-_SHARES = "probabilities"  # what was calculated of them after the last activation, such as a mean of several networks
 
 
 def choose_output(model: keras.Model) -> tuple[keras.Model, int]:
@@ -86,7 +87,7 @@ def with_probability(model: keras.Model, positive: int | None) -> tuple[keras.Mo
     if activation == _LINEAR and classes > 1:
         activation = _SOFTMAX
     weights = _combination(activation, classes, positive)
-    if activation == _SHARES:
+    if activation == SHARES:
         of_the_other = classes == 1 and positive == 0
         output = _dense(scores, [weights, np.ones(1)] if of_the_other else [weights], PROBABILITY, None)
     elif activation == _SOFTMAX and classes > 2:
@@ -107,7 +108,7 @@ def probability_of(scores: NDArray[np.floating], activation: str, positive: int 
     """
     classes = scores.shape[-1]
     if classes == 1:
-        one = scores[:, 0] if activation in (_SIGMOID, _SHARES) else 1.0 / (1.0 + np.exp(-scores[:, 0]))
+        one = scores[:, 0] if activation in (_SIGMOID, SHARES) else 1.0 / (1.0 + np.exp(-scores[:, 0]))
         return 1.0 - one if positive == 0 else one
     if activation == _LINEAR:
         shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -139,7 +140,7 @@ def _below_activation(scores: Any) -> tuple[Any, str]:
         return layer.input, _SOFTMAX
     name = keras.activations.serialize(layer.activation) if hasattr(layer, "activation") else _LINEAR
     if name not in (_SIGMOID, _SOFTMAX) and is_share(scores):
-        return scores, _SHARES
+        return scores, SHARES
     if name not in (_SIGMOID, _SOFTMAX, _LINEAR):
         raise ModelError(f"ends in {name!r}; sigmoid, softmax or no activation (logits) was expected")
     if isinstance(layer, layers.Activation):

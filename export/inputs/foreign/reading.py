@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import GateError, ModelError
 from export.inputs.foreign.archive import is_saved_model, require_known_layers
 from export.inputs.foreign.flattening import flattened
-from export.inputs.foreign.head import choose_output, ending, probability_of, require_classes, with_probability
+from export.inputs.foreign.head import SHARES, choose_output, ending, probability_of, require_classes, with_probability
 from export.inputs.foreign.input_scaling import RANGES, expected_range, from_grey
 from export.inputs.foreign.precision import flat_in_float64, with_precision
 from export.inputs.foreign.saved_model.exact_graph import ExactGraph
@@ -153,6 +153,8 @@ def _prepared(
         value_range = _DEFAULT
         log.warning(f"the network does not scale its input: taken as {_DEFAULT}; --input-range says otherwise")
     answering, end = with_probability(flat, positive)
+    if activation == SHARES:
+        log.warning("the network ends in what is calculated of probabilities: taken as one")
     if activation == "linear":
         log.warning(f"the network ends in scores without activation ({end}): taken as logits")
     model = from_grey(answering, RANGES[value_range])
